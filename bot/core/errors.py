@@ -1,0 +1,17 @@
+"""The two kinds of failure: the operator's input, and a broken promise of our own."""
+
+
+class BotError(Exception):
+    """Something the bot cannot continue with. The text is written for the operator."""
+
+    exit_code = 1
+
+
+class InputError(BotError):
+    """What the operator gave us is wrong: configuration, options or data files. Exit code 2."""
+
+    exit_code = 2
+
+
+class InvariantError(BotError):
+    """A rule that must always hold does not. The process must end: state can no longer be trusted."""

@@ -1,0 +1,16 @@
+"""Contract specifications that ship with the bot, for runs whose data directory has no contracts.json."""
+
+from bot.core.market import ContractSpec
+
+# Source: contract objects of KuCoin Futures (GET /api/v1/contracts/active), fields multiplier, tickSize,
+# maintainMargin and maxLeverage: XBTUSDTM as in KuCoin's own SDK 1.3.2 (sample of 2024), the others as
+# recorded in fixtures of 2023. The exchange changes them now and then: contracts.json overrides this table.
+_KNOWN = (
+    ContractSpec("BTC-USDT-PERP", 0.001, 0.1, maintenance_rate=0.004, max_leverage=125.0),
+    ContractSpec("ETH-USDT-PERP", 0.01, 0.01, maintenance_rate=0.005, max_leverage=100.0),
+    ContractSpec("LTC-USDT-PERP", 0.1, 0.01, maintenance_rate=0.007, max_leverage=75.0),
+    ContractSpec("XRP-USDT-PERP", 10.0, 0.0001, maintenance_rate=0.007, max_leverage=75.0),
+    ContractSpec("ADA-USDT-PERP", 10.0, 0.00001, maintenance_rate=0.01, max_leverage=50.0),
+    ContractSpec("DOGE-USDT-PERP", 100.0, 0.00001, maintenance_rate=0.007, max_leverage=75.0),
+)
+BUILTIN: dict[str, ContractSpec] = {spec.symbol: spec for spec in _KNOWN}

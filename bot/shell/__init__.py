@@ -1,0 +1,1 @@
+"""Composition: configuration, engine, drivers, terminal and command line."""

@@ -1,0 +1,1 @@
+"""Everything around the bot: research, reports, gate, release, notification."""

@@ -1,0 +1,1 @@
+"""Backtest, optimisation and the only compiled code of the project."""
