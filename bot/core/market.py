@@ -5,8 +5,9 @@ Rules of this file: times are int64 milliseconds UTC; a candle is named by its *
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.core.errors import InputError
 
@@ -82,6 +83,25 @@ class ContractSpec:
             )
 
 
+class Bar(NamedTuple):
+    """One candle of one symbol, USDT per base coin; the volume is in base coins."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class Row(NamedTuple):
+    """All bars that open at one time; None where a symbol did not trade."""
+
+    open_ms: int
+    bars: tuple[Bar | None, ...]
+    funding: tuple[tuple[int, int, float], ...]
+    """(symbol index, settlement time, rate) for settlements in (open_ms, open_ms + timeframe]"""
+
+
 @dataclass(frozen=True, slots=True)
 class Candles:
     """The candles of one symbol, oldest first, strictly increasing, holes allowed."""
@@ -135,7 +155,34 @@ class MarketData:
         return max(c.timestamp[-1] for c in self.candles if len(c))
 
     def bars(self) -> int:
+        """Number of bars of all symbols together."""
         return sum(len(c) for c in self.candles)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every bar time from the first to the last, also those at which nothing traded."""
+        n = len(self.symbols)
+        bar, due = [0] * n, [0] * n
+        for open_ms in range(self.first_open_ms(), self.last_open_ms() + 1, self.timeframe_ms):
+            bars: list[Bar | None] = [None] * n
+            funding: list[tuple[int, int, float]] = []
+            for k in range(n):
+                candles, i = self.candles[k], bar[k]
+                if i < len(candles) and candles.timestamp[i] == open_ms:
+                    bars[k] = Bar(
+                        candles.open[i],
+                        candles.high[i],
+                        candles.low[i],
+                        candles.close[i],
+                        candles.volume[i],
+                    )
+                    bar[k] = i + 1
+                settled = self.funding[k]
+                while due[k] < len(settled) and (
+                    settled.timestamp[due[k]] <= open_ms + self.timeframe_ms
+                ):
+                    funding.append((k, settled.timestamp[due[k]], settled.rate[due[k]]))
+                    due[k] += 1
+            yield Row(open_ms, tuple(bars), tuple(funding))
 
 
 def power_of_ten_at_most(limit: float) -> float:

@@ -1,0 +1,220 @@
+"""What the exchange reports about our orders and positions, booked into state."""
+
+from bot.core.errors import InvariantError
+from bot.core.kernel.accounting import book_entry, book_funding, book_reduce, finish_trade
+from bot.core.kernel.codes import EXIT, FLAT, LIQUIDATION, SIDE_NAMES
+from bot.core.kernel.decide import want_reference_entry
+from bot.core.kernel.records import Trade
+from bot.core.messages import (
+    Effect,
+    FundingSettled,
+    Level,
+    Liquidated,
+    Notice,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    PlaceOrder,
+    Role,
+    TradeClosed,
+)
+from bot.core.modes import Cause
+from bot.core.orders import Order, Trigger
+from bot.core.protect import (
+    clear_orders,
+    drop_older_stops,
+    forget,
+    place_stop,
+    place_target,
+    release_intent,
+    send,
+)
+from bot.core.risk import approve
+from bot.core.state import (
+    ERROR_BURST,
+    ERROR_LOCK_MS,
+    ERROR_STREAK,
+    ERROR_WINDOW_MS,
+    REMEMBERED_FILLS,
+    State,
+)
+
+
+def entry_order(state: State, k: int) -> PlaceOrder:
+    """Make the order for the entry the kernel approved on symbol `k`."""
+    entry = approve(state.world, k)
+    return send(
+        state,
+        k,
+        Role.ENTRY,
+        entry.side,
+        entry.contracts,
+        entry.limit_price,
+        0,
+        notional=entry.notional,
+        leverage=entry.leverage,
+    )
+
+
+def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
+    """Hold new entries because the account shows something that is not ours; a person must look."""
+    if not state.modes.tighten(Cause.FOREIGN_ORDER, now_ms):
+        return []
+    return [Notice(now_ms, Level.CRITICAL, "foreign_order", -1, what)]
+
+
+def on_accepted(state: State, event: OrderAccepted) -> list[Effect]:
+    """The exchange has the order; for stops this is the moment from which they protect."""
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    order.apply(Trigger.ACCEPT)
+    state.guards[order.symbol].error_streak = 0
+    if order.role is Role.STOP and order.rests:
+        return drop_older_stops(state, order)
+    return []
+
+
+def on_rejected(state: State, event: OrderRejected) -> list[Effect]:
+    """The order will never trade: forget it, count the error, lock the symbol after a streak."""
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    order.apply(Trigger.REJECT)
+    effects = end_order(state, order)
+    k = order.symbol
+    level = Level.CRITICAL if order.role is Role.STOP else Level.WARNING
+    text = f"{order.role.value} order refused: {event.message}"
+    effects.append(Notice(event.now_ms, level, "order_rejected", k, text))
+    return effects + count_error(state, k, event.now_ms)
+
+
+def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
+    """Count an exchange error: five in a row lock the symbol, more than ten an hour tighten the mode."""
+    guard = state.guards[k]
+    guard.error_streak += 1
+    effects: list[Effect] = []
+    if guard.error_streak >= ERROR_STREAK:
+        guard.error_streak = 0
+        guard.locked_until = now_ms + ERROR_LOCK_MS
+        state.world.symbols[k].locked = 1
+        text = f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
+        effects.append(Notice(now_ms, Level.WARNING, "symbol_locked", k, text))
+    state.last_error_ms = now_ms
+    recent = [t for t in state.error_times if t > now_ms - ERROR_WINDOW_MS]
+    state.error_times = [*recent, now_ms][-(ERROR_BURST + 1) :]
+    if len(state.error_times) > ERROR_BURST and state.modes.tighten(Cause.EXCHANGE_ERRORS, now_ms):
+        text = f"more than {ERROR_BURST} exchange errors within an hour"
+        effects.append(Notice(now_ms, Level.CRITICAL, "mode", -1, f"REDUCE_ONLY: {text}"))
+    return effects
+
+
+def on_cancelled(state: State, event: OrderCancelled) -> list[Effect]:
+    """What was left of the order is gone; an entry that got nothing is over."""
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    order.apply(Trigger.CANCEL)
+    effects = end_order(state, order)
+    if order.role is Role.ENTRY and order.filled == 0.0:
+        text = "entry expired: no trade inside its limit"
+        effects.append(Notice(event.now_ms, Level.INFO, "entry_expired", order.symbol, text))
+    return effects
+
+
+def end_order(state: State, order: Order) -> list[Effect]:
+    """Release what a finished order stood for."""
+    if order.role in (Role.ENTRY, Role.EXIT):
+        release_intent(state, order.symbol)
+    forget(state, order)
+    return []
+
+
+def on_filled(state: State, event: OrderFilled) -> list[Effect]:
+    """Book a fill; a repeat of one we have is nothing, one we did not ask for is foreign."""
+    if event.fill_id in state.fill_ids:
+        return []
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+    state.fill_ids[event.fill_id] = None
+    if len(state.fill_ids) > REMEMBERED_FILLS:
+        state.fill_ids.pop(next(iter(state.fill_ids)))
+    order.filled += event.contracts
+    whole = order.request.contracts == 0.0 or order.remaining <= 0.0
+    order.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART)
+    if order.role is Role.ENTRY:
+        return book_entry_fill(state, order, event)
+    return book_exit_fill(state, order, event)
+
+
+def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:
+    """Book an entry's fill and protect it at once, before anything else happens."""
+    k = order.symbol
+    world = state.world
+    opened = world.positions[k].side == FLAT
+    book_entry(world, k, event.now_ms, event.contracts, event.price, event.fee)
+    effects = [*place_stop(state, k), *place_target(state, k)]
+    if opened:
+        pos = world.positions[k]
+        text = (
+            f"opened {SIDE_NAMES[pos.side]} {event.contracts:g} at {event.price:g}, "
+            f"stop {pos.stop_price:g}, target {pos.target_price:g}"
+        )
+        effects.append(Notice(event.now_ms, Level.INFO, "opened", k, text))
+    if not order.live:
+        end_order(state, order)
+    return effects
+
+
+def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:
+    """Book a fill that reduces a position; when it is flat, its other orders go."""
+    k = order.symbol
+    pos = state.world.positions[k]
+    if pos.side != -order.request.side or event.contracts > pos.contracts:
+        raise InvariantError(
+            f"{state.symbols[k]}: {order.role.value} filled {event.contracts} contracts "
+            f"against a position of {pos.side * pos.contracts}"
+        )
+    intent = state.world.intents[k]
+    reverse = intent.reverse_side if intent.kind == EXIT else FLAT
+    if not order.live:
+        end_order(state, order)
+    spec = state.world.specs[k]
+    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
+    if pos.contracts > 0.0:
+        return []
+    effects = close_trade(state, k, event.now_ms, order.reason)
+    if reverse != FLAT and order.role is Role.EXIT:
+        want_reference_entry(state.world, k, event.now_ms, reverse)
+        effects.append(entry_order(state, k))
+    return effects
+
+
+def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
+    """The position on symbol `k` is flat: write its trade and cancel what is left of its orders."""
+    trade = Trade()
+    finish_trade(state.world, k, now_ms, reason, trade)
+    return [TradeClosed(trade), *clear_orders(state, k)]
+
+
+def on_funding(state: State, event: FundingSettled) -> list[Effect]:
+    """Book a funding settlement on the position it belongs to."""
+    book_funding(state.world.account, state.world.positions[event.symbol], event.amount)
+    return []
+
+
+def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
+    """Book what the exchange took; the symbol's remaining orders go, and a person is told."""
+    k = event.symbol
+    pos = state.world.positions[k]
+    if pos.side == FLAT or event.contracts > pos.contracts:
+        return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
+    spec = state.world.specs[k]
+    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
+    text = f"liquidated {event.contracts:g} contracts at {event.price:g}"
+    effects: list[Effect] = [Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)]
+    if pos.contracts > 0.0:
+        return effects
+    return effects + close_trade(state, k, event.now_ms, LIQUIDATION)

@@ -1,0 +1,121 @@
+"""The life of an order, written as a table: (status, what happened) -> status.
+
+Anything that is not in the table is a broken promise and raises. The table knows nothing of positions;
+what a fill means for a position is booked in `bot/core/fills.py`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bot.core.errors import InvariantError
+from bot.core.messages import PlaceOrder, Role
+
+
+class Status(Enum):
+    """Where an order stands, as far as we know."""
+
+    SENT = "sent"
+    OPEN = "open"
+    PARTIAL = "partial"
+    CANCELLING = "cancelling"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+class Trigger(Enum):
+    """What can happen to an order."""
+
+    ACCEPT = "accept"
+    FILL_PART = "fill_part"
+    FILL_ALL = "fill_all"
+    ASK_CANCEL = "ask_cancel"
+    CANCEL = "cancel"
+    REJECT = "reject"
+
+
+TERMINAL = frozenset({Status.FILLED, Status.CANCELLED, Status.REJECTED})
+RESTING = frozenset({Status.OPEN, Status.PARTIAL})
+"""acknowledged by the exchange and not asked to go: only these protect a position"""
+
+ORDER_TABLE: dict[tuple[Status, Trigger], Status] = {
+    (Status.SENT, Trigger.ACCEPT): Status.OPEN,
+    (Status.SENT, Trigger.REJECT): Status.REJECTED,
+    # A fill or a cancellation may overtake the acceptance on its own channel.
+    (Status.SENT, Trigger.FILL_PART): Status.PARTIAL,
+    (Status.SENT, Trigger.FILL_ALL): Status.FILLED,
+    (Status.SENT, Trigger.CANCEL): Status.CANCELLED,
+    (Status.SENT, Trigger.ASK_CANCEL): Status.CANCELLING,
+    (Status.OPEN, Trigger.FILL_PART): Status.PARTIAL,
+    (Status.OPEN, Trigger.FILL_ALL): Status.FILLED,
+    (Status.OPEN, Trigger.ASK_CANCEL): Status.CANCELLING,
+    (Status.OPEN, Trigger.CANCEL): Status.CANCELLED,
+    # The late acceptance of an order whose first fill came earlier.
+    (Status.PARTIAL, Trigger.ACCEPT): Status.PARTIAL,
+    (Status.PARTIAL, Trigger.FILL_PART): Status.PARTIAL,
+    (Status.PARTIAL, Trigger.FILL_ALL): Status.FILLED,
+    (Status.PARTIAL, Trigger.ASK_CANCEL): Status.CANCELLING,
+    (Status.PARTIAL, Trigger.CANCEL): Status.CANCELLED,
+    # Until the exchange says "cancelled", the order can still trade or even only now be accepted.
+    (Status.CANCELLING, Trigger.ACCEPT): Status.CANCELLING,
+    (Status.CANCELLING, Trigger.FILL_PART): Status.CANCELLING,
+    (Status.CANCELLING, Trigger.FILL_ALL): Status.FILLED,
+    (Status.CANCELLING, Trigger.CANCEL): Status.CANCELLED,
+    (Status.CANCELLING, Trigger.REJECT): Status.REJECTED,
+    (Status.FILLED, Trigger.ACCEPT): Status.FILLED,
+    (Status.CANCELLED, Trigger.ACCEPT): Status.CANCELLED,
+}
+
+
+@dataclass(slots=True)
+class Order:
+    """One order of ours and what has become of it."""
+
+    request: PlaceOrder
+    reason: int
+    """for exits: why the position is left (kernel codes)"""
+    sent_ms: int
+    status: Status = Status.SENT
+    filled: float = 0.0
+
+    @property
+    def symbol(self) -> int:
+        return self.request.symbol
+
+    @property
+    def role(self) -> Role:
+        return self.request.role
+
+    @property
+    def live(self) -> bool:
+        """May still trade."""
+        return self.status not in TERMINAL
+
+    @property
+    def rests(self) -> bool:
+        """Acknowledged by the exchange, and staying."""
+        return self.status in RESTING
+
+    @property
+    def remaining(self) -> float:
+        return self.request.contracts - self.filled
+
+    def apply(self, trigger: Trigger) -> None:
+        """Move to the next status; raise InvariantError where the table has no row."""
+        key = (self.status, trigger)
+        if key not in ORDER_TABLE:
+            raise InvariantError(
+                f"order {self.request.client_id}: {trigger.value} cannot follow {self.status.value}"
+            )
+        self.status = ORDER_TABLE[key]
+
+
+def client_id(installation: str, sequence: int, role: Role) -> str:
+    """Return the id of an order: a pure function of installation, sequence and role.
+
+    At most 40 characters of [A-Za-z0-9-], KuCoin's limit for clientOid.
+
+    >>> client_id("a1b2c3", 41, Role.STOP)
+    'a1b2c3-41-stop'
+    """
+    return f"{installation}-{sequence}-{role.value}"

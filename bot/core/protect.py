@@ -1,0 +1,141 @@
+"""Orders that protect: placing, replacing and checking the stops and targets of a position.
+
+Protection is an invariant, not an event (DESIGN section 5): a position rests under acknowledged
+reduce-only stops for at least its size. A new stop is placed before the old one is cancelled, so no
+instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s the position is closed.
+"""
+
+from bot.core.kernel.codes import EXIT, FLAT, NO_INTENT, STOP, TARGET
+from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role
+from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
+from bot.core.state import UNCOVERED_ALERT_MS, UNCOVERED_CLOSE_MS, State
+
+STOP_RETRY_MS = 1_000
+
+
+def send(
+    state: State,
+    symbol: int,
+    role: Role,
+    side: int,
+    contracts: float,
+    price: float,
+    reason: int,
+    notional: float = 0.0,
+    leverage: float = 1.0,
+) -> PlaceOrder:
+    """Make the next order of ours and remember it as sent."""
+    state.sequence += 1
+    request = PlaceOrder(
+        client_id=client_id(state.installation, state.sequence, role),
+        symbol=symbol,
+        role=role,
+        side=side,
+        contracts=contracts,
+        price=price,
+        leverage=leverage,
+        notional=notional,
+    )
+    state.orders[request.client_id] = Order(request, reason, state.now_ms)
+    return request
+
+
+def staying(state: State, k: int, *roles: Role) -> list[Order]:
+    """Return the live orders of symbol `k` in these roles that nobody has asked to cancel."""
+    return [o for o in state.live_orders(k, *roles) if o.status is not Status.CANCELLING]
+
+
+def cancel(order: Order) -> CancelOrder:
+    """Ask the exchange to cancel what is left of an order."""
+    order.apply(Trigger.ASK_CANCEL)
+    return CancelOrder(order.request.client_id, order.symbol)
+
+
+def forget(state: State, order: Order) -> None:
+    """Drop a finished order from memory."""
+    if order.status in TERMINAL:
+        state.orders.pop(order.request.client_id, None)
+
+
+def exit_order(state: State, k: int, reason: int) -> list[Effect]:
+    """Leave the position on symbol `k` at the market, unless an exit is on its way already."""
+    pos = state.world.positions[k]
+    if pos.side == FLAT or state.live_orders(k, Role.EXIT):
+        return []
+    intent = state.world.intents[k]
+    intent.kind = EXIT
+    intent.side = pos.side
+    intent.reason = reason
+    return [send(state, k, Role.EXIT, -pos.side, pos.contracts, 0.0, reason, leverage=pos.leverage)]
+
+
+def place_stop(state: State, k: int) -> list[Effect]:
+    """Put the position on symbol `k` under a stop at its level; older stops stay until it rests.
+
+    Nothing happens while a stop of the right price and at least the right size is there already.
+    """
+    pos = state.world.positions[k]
+    for order in staying(state, k, Role.STOP):
+        if order.request.price == pos.stop_price and order.remaining >= pos.contracts:
+            return []
+    state.guards[k].last_stop_ms = state.now_ms
+    return [
+        send(state, k, Role.STOP, -pos.side, pos.contracts, pos.stop_price, STOP, leverage=pos.leverage)
+    ]
+
+
+def drop_older_stops(state: State, new: Order) -> list[Effect]:
+    """Cancel the stops that `new`, which the exchange has just acknowledged, replaces."""
+    return [cancel(o) for o in staying(state, new.symbol, Role.STOP) if o is not new and o.rests]
+
+
+def place_target(state: State, k: int) -> list[Effect]:
+    """Rest the target of the position on symbol `k`; a target of the wrong size is replaced."""
+    pos = state.world.positions[k]
+    old = staying(state, k, Role.TARGET)
+    if any(o.remaining == pos.contracts and o.request.price == pos.target_price for o in old):
+        return []
+    new = send(
+        state,
+        k,
+        Role.TARGET,
+        -pos.side,
+        pos.contracts,
+        pos.target_price,
+        TARGET,
+        leverage=pos.leverage,
+    )
+    return [*(cancel(order) for order in old), new]
+
+
+def clear_orders(state: State, k: int) -> list[Effect]:
+    """Cancel everything that is still live on symbol `k`; for a symbol that is flat."""
+    return [cancel(o) for o in staying(state, k)]
+
+
+def guard_positions(state: State) -> list[Effect]:
+    """Check that every position is covered; retry, alert and close by the clock when one is not."""
+    effects: list[Effect] = []
+    for k, pos in enumerate(state.world.positions):
+        guard = state.guards[k]
+        if pos.side == FLAT or state.covered(k) >= pos.contracts:
+            guard.uncovered_since = 0
+            guard.alerted = False
+            continue
+        if guard.uncovered_since == 0:
+            guard.uncovered_since = state.now_ms
+        uncovered_ms = state.now_ms - guard.uncovered_since
+        if uncovered_ms >= UNCOVERED_CLOSE_MS:
+            effects += exit_order(state, k, STOP)
+        elif state.now_ms - guard.last_stop_ms >= STOP_RETRY_MS:
+            effects += place_stop(state, k)
+        if uncovered_ms >= UNCOVERED_ALERT_MS and not guard.alerted:
+            guard.alerted = True
+            text = f"no stop rests for {uncovered_ms / 1000:.0f} s"
+            effects.append(Notice(state.now_ms, Level.CRITICAL, "uncovered", k, text))
+    return effects
+
+
+def release_intent(state: State, k: int) -> None:
+    """Forget what was wanted on symbol `k`: its order is finished."""
+    state.world.intents[k].kind = NO_INTENT

@@ -1,0 +1,103 @@
+"""Everything the core remembers, the invariants over it, and its digest."""
+
+import hashlib
+import math
+from dataclasses import astuple, dataclass, field
+
+from bot.core.errors import InvariantError
+from bot.core.kernel.codes import FLAT
+from bot.core.kernel.records import World
+from bot.core.messages import Role
+from bot.core.modes import Modes
+from bot.core.orders import Order
+
+UNCOVERED_ALERT_MS = 5_000
+UNCOVERED_CLOSE_MS = 15_000  # a position without a stop for this long is closed (DESIGN section 5)
+ERROR_STREAK = 5  # order errors in a row on one symbol that lock it
+ERROR_LOCK_MS = 15 * 60_000
+ERROR_BURST = 10  # more exchange errors than this within ERROR_WINDOW_MS: REDUCE_ONLY
+ERROR_WINDOW_MS = 60 * 60_000
+ERROR_QUIET_MS = 30 * 60_000
+REMEMBERED_FILLS = 4_096  # fill ids kept to recognise a repeat; the oldest are forgotten
+
+
+@dataclass(slots=True)
+class Guard:
+    """What is watched for one symbol outside the kernel."""
+
+    uncovered_since: int = 0
+    """ms; 0 while covered or flat"""
+    alerted: bool = False
+    error_streak: int = 0
+    locked_until: int = 0
+    """ms; the symbol takes no new risk before"""
+    last_stop_ms: int = 0
+    """when a stop was sent last; bounds how often a refused stop is retried"""
+
+
+@dataclass(slots=True)
+class State:
+    """The core's memory. `world` is the kernel's part; the rest exists only where orders are real."""
+
+    world: World
+    symbols: tuple[str, ...]
+    installation: str
+    modes: Modes = field(default_factory=Modes)
+    orders: dict[str, Order] = field(default_factory=dict)
+    """live orders only; a finished order leaves after its last event"""
+    guards: list[Guard] = field(default_factory=list)
+    sequence: int = 0
+    """orders made so far; part of every client id"""
+    now_ms: int = 0
+    error_times: list[int] = field(default_factory=list)
+    """exchange errors inside the window, at most ERROR_BURST + 1"""
+    last_error_ms: int = 0
+    fill_ids: dict[str, None] = field(default_factory=dict)
+    """insertion-ordered set"""
+
+    def __post_init__(self) -> None:
+        if not self.guards:
+            self.guards = [Guard() for _ in self.symbols]
+
+    def live_orders(self, symbol: int, *roles: Role) -> list[Order]:
+        """Return the live orders of a symbol in these roles (all roles when none is given)."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.symbol == symbol and order.live and (not roles or order.role in roles)
+        ]
+
+    def covered(self, symbol: int) -> float:
+        """Return how many contracts of the position rest under acknowledged stops."""
+        return math.fsum(o.remaining for o in self.live_orders(symbol, Role.STOP) if o.rests)
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError when state contradicts itself; cheap enough to run after every event."""
+        world = self.world
+        if world.account.identity_error > 1.0:
+            raise InvariantError(
+                "equity = deposits + realised - fees + funding + unrealised: off by "
+                f"{world.account.identity_error:.3g} tolerances"
+            )
+        if not math.isfinite(world.account.equity):
+            raise InvariantError(f"expected a finite equity, was {world.account.equity}")
+        for k, pos in enumerate(world.positions):
+            held = pos.contracts > 0.0
+            if held != (pos.side != FLAT):
+                raise InvariantError(f"{self.symbols[k]}: side {pos.side} with {pos.contracts} contracts")
+            if held and world.params.reference == 0 and pos.contracts != math.floor(pos.contracts):
+                raise InvariantError(f"{self.symbols[k]}: expected whole contracts, was {pos.contracts}")
+            if held and not (pos.stop_price > 0.0 and pos.entry_price > 0.0):
+                raise InvariantError(f"{self.symbols[k]}: position without a stop level")
+
+    def digest(self) -> str:
+        """Return a hash of everything that can influence a later decision; equal states, equal digests."""
+        world = self.world
+        parts = [
+            *(repr(getattr(world, name)) for name in world._fields),
+            repr(sorted((c.label, at) for c, at in self.modes.causes.items())),
+            repr([(i, o.status.value, o.filled, o.request) for i, o in self.orders.items()]),
+            repr([astuple(guard) for guard in self.guards]),
+            repr((self.sequence, self.error_times, self.last_error_ms)),
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,227 @@
+"""`step(state, event) -> effects`: the one place where the trading process decides anything.
+
+The caller's duties, in this order, for every event:
+1. call `step`; an exception means that state is half changed: end the process, never continue;
+2. make event and effects durable, in one commit;
+3. carry out the effects in their order;
+4. feed back what the exchange answers, as events.
+
+The core neither reads a clock nor draws a random number: equal events give equal effects.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from bot.core.errors import InvariantError
+from bot.core.fills import (
+    entry_order,
+    on_accepted,
+    on_cancelled,
+    on_filled,
+    on_funding,
+    on_liquidated,
+    on_rejected,
+)
+from bot.core.kernel.accounting import mark_equity
+from bot.core.kernel.codes import (
+    END,
+    EXIT,
+    FLAT,
+    FLATTEN,
+    KILL,
+    OPERATOR,
+    SIDE_NAMES,
+)
+from bot.core.kernel.decide import decide, judge, see_bar
+from bot.core.messages import (
+    Command,
+    Condition,
+    Cycle,
+    Effect,
+    Event,
+    Finish,
+    FundingSettled,
+    Level,
+    Liquidated,
+    Notice,
+    Operator,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    Role,
+    Tick,
+)
+from bot.core.modes import Cause, Clearer
+from bot.core.protect import cancel, exit_order, guard_positions, place_stop, staying
+from bot.core.risk import review
+from bot.core.state import ERROR_QUIET_MS, State
+
+
+def step(state: State, event: Event) -> list[Effect]:
+    """Take one event into `state` and return what is to be done about it.
+
+    Raises
+    ------
+    InvariantError : time ran backwards, or state contradicts itself after the event
+    """
+    if event.now_ms < state.now_ms:
+        raise InvariantError(f"time ran backwards: {event.now_ms} after {state.now_ms}")
+    state.now_ms = event.now_ms
+    effects = HANDLERS[type(event)](state, event)
+    effects += guard_positions(state)
+    state.check_invariants()
+    return effects
+
+
+def on_cycle(state: State, event: Cycle) -> list[Effect]:
+    """See the bars, judge the limits, decide, and turn intents into orders: exits before entries."""
+    world = state.world
+    now = event.now_ms
+    before = state.modes.name
+    for k, bar in enumerate(event.bars):
+        if bar is not None:
+            see_bar(world, k, now, bar.high, bar.low, bar.close)
+    judge(world, now)
+    sync_limits(state)
+    clear_timed(state)
+    decide(world, now, state.modes.mode)
+    effects = mode_notice(state, before)
+    for k, intent in enumerate(world.intents):
+        if intent.kind == EXIT and world.positions[k].side != FLAT:
+            effects += exit_order(state, k, intent.reason)
+    if state.modes.mode == FLATTEN:
+        effects += cancel_entries(state)
+    effects += send_entries(state, now)
+    for k, pos in enumerate(world.positions):
+        if pos.side != FLAT and world.params.reference == 0:
+            effects += place_stop(state, k)
+    return effects
+
+
+def send_entries(state: State, now: int) -> list[Effect]:
+    """Make orders of what risk approved in this cycle, and say what it refused and why."""
+    effects: list[Effect] = []
+    approved, refused = review(state.world, now)
+    for entry in approved:
+        effects.append(entry_order(state, entry.symbol))
+        size = "cut to " if entry.cut else ""
+        text = f"{entry.strategy} {SIDE_NAMES[entry.side]} {size}{entry.contracts:g} contracts"
+        effects.append(Notice(now, Level.INFO, "entry", entry.symbol, text))
+    for no in refused:
+        text = f"{no.strategy} {SIDE_NAMES[no.side]} refused: {no.reason}"
+        effects.append(Notice(now, Level.INFO, "refused", no.symbol, text))
+    return effects
+
+
+def sync_limits(state: State) -> None:
+    """Let the limits the kernel latched become causes, and let the daily one go with its day."""
+    account = state.world.account
+    if account.killed_at != 0:
+        state.modes.tighten(Cause.DRAWDOWN, state.now_ms)
+    if account.daily_locked != 0:
+        state.modes.tighten(Cause.DAILY_LOSS, state.now_ms)
+    else:
+        state.modes.clear(Cause.DAILY_LOSS, Clearer.NEXT_DAY)
+
+
+def clear_timed(state: State) -> None:
+    """Lift what time lifts: symbol locks, and the error breaker after its quiet time."""
+    for k, guard in enumerate(state.guards):
+        if guard.locked_until and state.now_ms >= guard.locked_until:
+            guard.locked_until = 0
+            state.world.symbols[k].locked = 0
+    if state.now_ms - state.last_error_ms >= ERROR_QUIET_MS and state.modes.clear(
+        Cause.EXCHANGE_ERRORS, Clearer.QUIET_TIME
+    ):
+        state.error_times = []
+
+
+def mode_notice(state: State, before: str) -> list[Effect]:
+    """Say that the mode changed, and why."""
+    if state.modes.name == before:
+        return []
+    causes = ", ".join(sorted(cause.label for cause in state.modes.causes)) or "all clear"
+    level = Level.CRITICAL if state.modes.mode == FLATTEN else Level.WARNING
+    return [Notice(state.now_ms, level, "mode", -1, f"{before} -> {state.modes.name}: {causes}")]
+
+
+def cancel_entries(state: State) -> list[Effect]:
+    """Cancel every entry that may still trade."""
+    return [
+        cancel(order)
+        for k in range(len(state.symbols))
+        for order in staying(state, k, Role.ENTRY)
+    ]
+
+
+def close_all(state: State, reason: int) -> list[Effect]:
+    """Leave every position at the market."""
+    return [e for k in range(len(state.symbols)) for e in exit_order(state, k, reason)]
+
+
+def on_operator(state: State, event: Operator) -> list[Effect]:
+    """Obey a person: in every mode, and before anything a strategy wants."""
+    before = state.modes.name
+    said = Notice(event.now_ms, Level.WARNING, "operator", -1, f"{event.command.value}: {event.reason}")
+    effects: list[Effect] = [said]
+    if event.command is Command.KILL:
+        state.modes.tighten(Cause.KILL_SWITCH, event.now_ms)
+        effects += cancel_entries(state) + close_all(state, KILL)
+    elif event.command is Command.HALT:
+        state.modes.tighten(Cause.OPERATOR_HALT, event.now_ms)
+    elif event.command is Command.CLOSE:
+        effects += exit_order(state, event.symbol, OPERATOR)
+    else:
+        resume(state)
+    return effects + mode_notice(state, before)
+
+
+def resume(state: State) -> None:
+    """Clear what only a person clears. Drawdown is measured anew from the equity of this moment."""
+    for cause in [c for c in state.modes.causes if c.clearer is Clearer.PERSON]:
+        state.modes.clear(cause, Clearer.PERSON)
+    account = state.world.account
+    account.killed_at = 0
+    account.peak_equity = mark_equity(state.world)
+    account.window_head = account.window_tail
+
+
+def on_condition(state: State, event: Condition) -> list[Effect]:
+    """Take what the shell observes: such a cause comes and goes with its condition."""
+    before = state.modes.name
+    if event.active:
+        state.modes.tighten(event.cause, event.now_ms)
+    else:
+        state.modes.clear(event.cause, Clearer.CONDITION)
+    return mode_notice(state, before)
+
+
+def on_tick(state: State, event: Tick) -> list[Effect]:
+    """Look at deadlines and timed locks."""
+    before = state.modes.name
+    clear_timed(state)
+    return mode_notice(state, before)
+
+
+def on_finish(state: State, event: Finish) -> list[Effect]:
+    """Close what is open because the data ended; exits on their way keep their own reason."""
+    for intent in state.world.intents:
+        if intent.kind == EXIT:
+            intent.reverse_side = FLAT
+    return close_all(state, END)
+
+
+HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
+    Cycle: on_cycle,
+    OrderAccepted: on_accepted,
+    OrderRejected: on_rejected,
+    OrderFilled: on_filled,
+    OrderCancelled: on_cancelled,
+    FundingSettled: on_funding,
+    Liquidated: on_liquidated,
+    Condition: on_condition,
+    Operator: on_operator,
+    Tick: on_tick,
+    Finish: on_finish,
+}

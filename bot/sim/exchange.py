@@ -1,0 +1,162 @@
+"""The simulated exchange, profile `bar`: paper trading on candles, without latency in time.
+
+Orders fill at the open of the bar that begins when they arrive, in full, at the kernel's prices; stops,
+targets and liquidation happen inside a bar as the kernel says. Together with `core.step` it repeats
+`kernel.replay` to the bit (DESIGN section 3, L1). A generator yields each answer as soon as it exists,
+because what the bot does about one fill comes before the next one.
+"""
+
+from collections.abc import Iterator
+
+from bot.core.kernel.codes import LIQUIDATION, MAKER, STOP, TAKER, TARGET
+from bot.core.kernel.levels import bar_exit, stop_fill_price, target_fill_price
+from bot.core.kernel.prices import entry_fills, fee, market_price
+from bot.core.kernel.records import Params, Spec
+from bot.core.market import Bar, Row
+from bot.core.messages import (
+    Event,
+    FundingSettled,
+    Liquidated,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    PlaceOrder,
+    Role,
+)
+from bot.sim.book import Book
+from bot.sim.ledger import Ledger
+
+
+class BarExchange:
+    """A futures account on candles. Times are the caller's: it is told when bars begin and end."""
+
+    def __init__(self, params: Params, specs: list[Spec], deposits: float) -> None:
+        self.params = params
+        self.specs = specs
+        self.ledger = Ledger(params, specs, deposits)
+        self.book = Book(self.ledger)
+        self.opens: list[float] = [0.0 for _ in specs]
+        """price at which market orders trade now; 0 where the symbol has no bar"""
+        self.fills = 0
+
+    def submit(self, order: PlaceOrder, now: int) -> Event:
+        """Take or refuse an order; what it trades comes from `trade_at_open`."""
+        refusal = self.book.refusal(order)
+        if refusal:
+            return OrderRejected(now, order.client_id, refusal)
+        self.book.add(order)
+        return OrderAccepted(now, order.client_id)
+
+    def cancel(self, client_id: str, now: int) -> Event | None:
+        """Cancel an order; None when it is not there any more (its last event is on its way)."""
+        return OrderCancelled(now, client_id) if self.book.remove(client_id) else None
+
+    def end_bar(self, row: Row, now: int) -> Iterator[Event]:
+        """Let the bars of `row`, which end at `now`, do their work: exits inside, marks, funding."""
+        for k, bar in enumerate(row.bars):
+            if bar is not None:
+                if self.ledger.held[k].side != 0:
+                    yield from self.inside_bar(k, bar, now)
+                self.ledger.marks[k] = bar.close
+        for k, settled_ms, rate in row.funding:
+            held = self.ledger.held[k]
+            if held.side != 0 and held.opened_ms < settled_ms:
+                yield FundingSettled(now, k, self.ledger.settle_funding(k, rate))
+
+    def inside_bar(self, k: int, bar: Bar, now: int) -> Iterator[Event]:
+        """Trigger what one bar triggers on the position of symbol `k`."""
+        held = self.ledger.held[k]
+        stop = self.nearest_stop(k)
+        targets = self.book.resting(k, Role.TARGET)
+        reason = bar_exit(
+            held.side,
+            stop.price if stop else 0.0,
+            targets[0].price if targets else 0.0,
+            self.ledger.liquidation_price(k),
+            self.specs[k],
+            bar.open,
+            bar.high,
+            bar.low,
+        )
+        if reason == STOP and stop:
+            price = stop_fill_price(stop.price, held.side, bar.open, self.params, self.specs[k])
+            yield self.fill(stop, min(held.contracts, stop.contracts), price, TAKER, now)
+        elif reason == TARGET:
+            price = target_fill_price(targets[0].price, held.side, bar.open)
+            yield self.fill(targets[0], min(held.contracts, targets[0].contracts), price, MAKER, now)
+        elif reason == LIQUIDATION:
+            yield self.liquidate(k, now)
+
+    def nearest_stop(self, k: int) -> PlaceOrder | None:
+        """Return the resting stop that triggers first: the highest below a long, the lowest above a short."""
+        stops = self.book.resting(k, Role.STOP)
+        side = self.ledger.held[k].side
+        return max(stops, key=lambda o: side * o.price, default=None)
+
+    def begin_bar(self, row: Row | None) -> None:
+        """Learn the opens of the bars that begin now; None when the market has ended."""
+        if row is None:
+            self.opens = [0.0 for _ in self.specs]
+        else:
+            self.opens = [bar.open if bar is not None else 0.0 for bar in row.bars]
+
+    def trade_at_open(self, now: int) -> Iterator[Event]:
+        """Fill what can fill at the open: exits, then entries, then what the exits' owners sent since."""
+        entries = self.book.waiting(Role.ENTRY)
+        for order in self.book.waiting(Role.EXIT):
+            if self.opens[order.symbol] > 0.0:
+                yield self.fill_at(order, self.opens[order.symbol], now)
+        for order in entries:
+            yield from self.try_entry(order, now)
+        for order in self.book.waiting(Role.ENTRY):
+            if order not in entries:
+                yield from self.try_entry(order, now)
+
+    def try_entry(self, order: PlaceOrder, now: int) -> Iterator[Event]:
+        """Fill an entry at the open inside its limit, or let it expire; a market entry waits for a bar."""
+        open_ = self.opens[order.symbol]
+        if open_ <= 0.0 and order.price == 0.0:
+            return
+        price = market_price(open_, order.side, self.params, self.specs[order.symbol])
+        if open_ > 0.0 and entry_fills(price, order.price, order.side):
+            contracts = order.contracts if order.notional == 0.0 else order.notional / price
+            yield self.fill(order, contracts, price, TAKER, now)
+        else:
+            self.book.remove(order.client_id)
+            yield OrderCancelled(now, order.client_id)
+
+    def fill_at(self, order: PlaceOrder, price: float, now: int) -> Event:
+        """Fill an exit at the market that stands at `price`."""
+        contracts = min(order.contracts, self.ledger.held[order.symbol].contracts)
+        got = market_price(price, order.side, self.params, self.specs[order.symbol])
+        return self.fill(order, contracts, got, TAKER, now)
+
+    def trade_at_last(self, now: int) -> Iterator[Event]:
+        """The market has ended: fill the exits that wait at the last marks."""
+        for order in self.book.waiting(Role.EXIT):
+            yield self.fill_at(order, self.ledger.marks[order.symbol], now)
+
+    def fill(
+        self, order: PlaceOrder, contracts: float, price: float, liquidity: int, now: int
+    ) -> OrderFilled:
+        """Trade `contracts` of an order at `price` and take it off the book."""
+        k = order.symbol
+        paid = fee(contracts * self.specs[k].multiplier * price, liquidity, self.params)
+        if order.reduce_only:
+            self.ledger.reduce(k, contracts, price)
+        else:
+            self.ledger.increase(k, order.side, contracts, price, order.leverage, now)
+        self.ledger.charge(paid)
+        self.book.remove(order.client_id)
+        self.fills += 1
+        return OrderFilled(now, order.client_id, f"f{self.fills}", contracts, price, paid)
+
+    def liquidate(self, k: int, now: int) -> Liquidated:
+        """Take the whole position over at the price that leaves nothing of its margin."""
+        contracts = self.ledger.held[k].contracts
+        price = self.ledger.takeover_price(k)
+        paid = fee(contracts * self.specs[k].multiplier * price, TAKER, self.params)
+        self.ledger.reduce(k, contracts, price)
+        self.ledger.charge(paid)
+        return Liquidated(now, k, contracts, price, paid)
