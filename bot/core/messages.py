@@ -43,6 +43,14 @@ class Cycle:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """Bars from before the run, for the indicators only: nothing is judged and nothing decided."""
+
+    now_ms: int
+    bars: tuple[Bar | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OrderAccepted:
     """The exchange has the order; a stop rests, a limit rests, a market order is about to fill."""
 
@@ -138,6 +146,7 @@ class Finish:
 
 Event = (
     Cycle
+    | History
     | OrderAccepted
     | OrderRejected
     | OrderFilled

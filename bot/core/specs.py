@@ -3,8 +3,9 @@
 from bot.core.market import ContractSpec
 
 # Source: contract objects of KuCoin Futures (GET /api/v1/contracts/active), fields multiplier,
-# tickSize, maintainMargin and maxLeverage: XBTUSDTM as in the sample of KuCoin's own SDK (2024), the
-# others as in recorded answers of 2023. The exchange changes them now and then; contracts.json wins.
+# tickSize, maintainMargin and maxLeverage: XBTUSDTM as in the sample of KuCoin's own SDK (2024),
+# the others as in recorded answers of 2023. The exchange changes them now and then, so a
+# contracts.json wins over this table.
 _KNOWN = (
     ContractSpec("BTC-USDT-PERP", 0.001, 0.1, maintenance_rate=0.004, max_leverage=125.0),
     ContractSpec("ETH-USDT-PERP", 0.01, 0.01, maintenance_rate=0.005, max_leverage=100.0),

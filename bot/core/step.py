@@ -41,6 +41,7 @@ from bot.core.messages import (
     Event,
     Finish,
     FundingSettled,
+    History,
     Level,
     Liquidated,
     Notice,
@@ -79,9 +80,7 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
     world = state.world
     now = event.now_ms
     before = state.modes.name
-    for k, bar in enumerate(event.bars):
-        if bar is not None:
-            see_bar(world, k, now, bar.high, bar.low, bar.close)
+    see_bars(state, event)
     judge(world, now)
     sync_limits(state)
     clear_timed(state)
@@ -97,6 +96,19 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
         if pos.side != FLAT and world.params.reference == 0:
             effects += place_stop(state, k)
     return effects
+
+
+def see_bars(state: State, event: Cycle | History) -> None:
+    """Take the bars that ended into the indicators, in configuration order."""
+    for k, bar in enumerate(event.bars):
+        if bar is not None:
+            see_bar(state.world, k, event.now_ms, bar.high, bar.low, bar.close)
+
+
+def on_history(state: State, event: History) -> list[Effect]:
+    """See bars from before the run."""
+    see_bars(state, event)
+    return []
 
 
 def send_entries(state: State, now: int) -> list[Effect]:
@@ -214,6 +226,7 @@ def on_finish(state: State, event: Finish) -> list[Effect]:
 
 HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
     Cycle: on_cycle,
+    History: on_history,
     OrderAccepted: on_accepted,
     OrderRejected: on_rejected,
     OrderFilled: on_filled,

@@ -1,11 +1,12 @@
-"""What a finished run was worth: its metrics, the result object, the rows of the trades file, a text.
+"""What a finished run was worth: its metrics, the result object, the rows of the trades file.
 
-Rules of this file: everything follows from a `RunResult`, and nothing else; what is undefined is None
-(null in JSON), never NaN or infinity; sums over trades follow the order of the list.
+Rules of this file: everything follows from a `RunResult`, and nothing else; what is undefined is
+None (null in JSON), never NaN or infinity; sums over trades follow the order of the list.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import fsum, isfinite
 from typing import Any
 
@@ -23,7 +24,7 @@ from bot.core.performance import (
     win_rate,
 )
 
-ANNUAL_MIN_DAYS = 90  # a shorter run, compounded to a year, says more about luck than about the year
+ANNUAL_MIN_DAYS = 90  # a shorter run, compounded to a year, says more about luck
 MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 TRADE_COLUMNS = (
@@ -36,7 +37,7 @@ type Number = float | int | None
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Everything a run over the period [start_ms, end_ms) leaves behind. Money in USDT, times ms UTC."""
+    """What a run over the period [start_ms, end_ms) leaves behind; USDT and ms UTC."""
 
     bars: int
     """candles read, all symbols together"""
@@ -82,10 +83,10 @@ def iso_time(ms: int) -> str:
 
 
 def equity_series(result: RunResult) -> list[tuple[int, float]]:
-    """Return the daily series of a run: its deposits, the equity at each 00:00 UTC, its final equity.
+    """Return the daily series of a run: deposits, equity at each 00:00 UTC, final equity.
 
-    A 00:00 that is the start or the end of the run itself is left out: there the deposits and the final
-    equity stand, and the same instant would otherwise count as one more day.
+    A 00:00 that is the start or the end of the run itself is left out: there the deposits and the
+    final equity stand, and the same instant would otherwise count as one more day.
     """
     inside = [point for point in result.daily if result.start_ms < point[0] < result.end_ms]
     return [(result.start_ms, result.deposits), *inside, (result.end_ms, result.final_equity)]
@@ -94,18 +95,21 @@ def equity_series(result: RunResult) -> list[tuple[int, float]]:
 def daily_returns(result: RunResult) -> list[float]:
     """Return the relative change from each point of `equity_series` to the next, as fractions.
 
-    A run that starts or ends within a day has a shorter first or last day, which counts as a day; so do
-    the days after a halt, with a return of 0. Empty where the equity was ever used up: a change from 0
-    or from a debt has no meaning.
+    A run that starts or ends within a day has a shorter first or last day, which counts as a day;
+    so do the days after a halt, with a return of 0. Empty where the equity was ever used up: a
+    change from 0 or from a debt has no meaning.
     """
     equity = [value for _, value in equity_series(result)]
     if min(equity[:-1]) <= 0.0:
         return []
-    return [after / before - 1.0 for before, after in zip(equity, equity[1:], strict=False)]
+    return [after / before - 1.0 for before, after in pairwise(equity)]
 
 
 def annual_return_pct(result: RunResult) -> float | None:
-    """Return the compound return per 365 days in percent; None under 90 days or without money left."""
+    """Return the compound return in percent per 365 days.
+
+    None for runs under 90 days, and where nothing is left to compound.
+    """
     days = (result.end_ms - result.start_ms) / DAY_MS
     if days < ANNUAL_MIN_DAYS or result.deposits <= 0.0 or result.final_equity <= 0.0:
         return None
@@ -125,11 +129,12 @@ def collisions_by_kind(account: Account) -> dict[str, int]:
 def metrics(result: RunResult) -> dict[str, Number]:
     """Return the performance of a run; a value that is undefined is None.
 
-    Names end in their unit: `_pct` percent, `_usdt` USDT, `_hours` hours; `win_rate` is in percent too.
-    Results of trades are after fees and funding. `fees_usdt` and `funding_usdt` (received; negative when
-    paid) are the account's, so they hold what open positions have paid as well. `max_drawdown_pct` is
-    measured from the peak of the equity, unrealised profit included, at every cycle and at the end.
-    `exposure_pct` is the share of cycles with a position. The ratios are those of `daily_returns`.
+    Names end in their unit: `_pct` percent, `_usdt` USDT, `_hours` hours; `win_rate` is in percent
+    too. Results of trades are after fees and funding. `fees_usdt` and `funding_usdt` (received;
+    negative when paid) are the account's, so they hold what open positions have paid as well.
+    `max_drawdown_pct` is measured from the peak of the equity, unrealised profit included, at every
+    cycle and at the end. `exposure_pct` is the share of cycles with a position. The ratios are
+    those of `daily_returns`.
     """
     account, returns = result.account, daily_returns(result)
     pnls = [trade.pnl for trade in result.trades]
@@ -160,7 +165,7 @@ def metrics(result: RunResult) -> dict[str, Number]:
 
 
 def group_row(trades: Sequence[Trade]) -> dict[str, Number]:
-    """Return one row of the tables per strategy and per symbol; money in USDT, win rate in percent."""
+    """Return a row of the tables per strategy and per symbol: USDT, win rate in percent."""
     pnls = [trade.pnl for trade in trades]
     return {
         "trades": len(trades),
@@ -175,9 +180,9 @@ def group_row(trades: Sequence[Trade]) -> dict[str, Number]:
 def _warnings(result: RunResult) -> Iterator[str]:
     """Yield what a reader must know before believing the numbers."""
     if result.funding_source != "file":
-        share = "partly" if result.funding_source == "mixed" else "wholly"
+        share = "partly assumed" if result.funding_source == "mixed" else "assumed"
         rate = f"{100.0 * ASSUMED_FUNDING_RATE:.2f} % per 8 h"
-        yield f"funding rates are {share} assumed ({rate}); add funding files to the data"
+        yield f"funding rates are {share} ({rate}); add funding files to the data"
     if result.spec_source in ("assumed", "mixed"):
         share = "may be partly" if result.spec_source == "mixed" else "are"
         yield f"contract specifications {share} assumed; add contracts.json to the data"
@@ -199,8 +204,8 @@ def json_safe(value: Any) -> Any:
 def result_object(result: RunResult, config_summary: dict[str, Any]) -> dict[str, Any]:
     """Return the one JSON object a run prints (DESIGN section 11); safe for strict JSON.
 
-    `trades` is a count, the period is [start, end), times are ISO 8601 UTC. `per_symbol` lists every
-    symbol, `per_strategy` the strategies that traded.
+    `trades` is a count, the period is [start, end), times are ISO 8601 UTC. `per_symbol` lists
+    every symbol, `per_strategy` the strategies that traded.
     """
     timeframes = {length: name for name, length in TIMEFRAMES_MS.items()}
     by_strategy: dict[int, list[Trade]] = {}
@@ -233,8 +238,9 @@ def result_object(result: RunResult, config_summary: dict[str, Any]) -> dict[str
 def trade_row(trade: Trade, symbols: Sequence[str]) -> dict[str, str | int | float]:
     """Return one row of the trades file, keys as in `TRADE_COLUMNS`.
 
-    Times are epoch ms UTC. Contracts are an int where they are whole, which they are outside of profile
-    reference. Prices, quantities and money are unrounded floats: written by `repr` they read back equal.
+    Times are epoch ms UTC. Contracts are an int where they are whole, which they are outside of
+    profile reference. Prices, quantities and money are unrounded floats: written by `repr` they
+    read back equal.
     """
     contracts = trade.contracts
     return {

@@ -1,70 +1,99 @@
 """The table a person sees in the terminal when a run has ended: plain ASCII, about 25 lines."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-MAX_SYMBOL_ROWS = 5  # more do not fit a screen; the JSON object and the HTML report list all of them
+MAX_SYMBOL_ROWS = 5  # more do not fit a screen; JSON and the HTML report list them all
 
 
-def _text(value: float | None, form: str = ".2f", unit: str = "") -> str:
+def _number(value: float | None, form: str = ".2f", unit: str = "") -> str:
     """Return a number in a format with its unit, or `n/a`."""
     return "n/a" if value is None else f"{value:{form}}{unit}"
 
 
 def _headline(found: dict[str, Any]) -> str:
     """Return period, timeframe, symbols and speed of a run."""
-    days = [found[key].removesuffix("T00:00:00Z") for key in ("start", "end")]
-    n = len(found["symbols"])
-    symbols = f"{n} symbols" if n > 1 else found["symbols"][0]
-    ran = f"{found['bars']:,} bars in {found['elapsed_s']:.2f} s"
-    return f"{days[0]} to {days[1]} UTC, {found['timeframe']}, {symbols}: {ran}; amounts in USDT"
+    start, end = (found[key].removesuffix("T00:00:00Z") for key in ("start", "end"))
+    symbols = found["symbols"]
+    names = symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols"
+    speed = f"{found['bars']:,} bars in {found['elapsed_s']:.2f} s"
+    return f"{start} to {end} UTC, {found['timeframe']}, {names}: {speed}"
 
 
-def _pairs(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the rows of the headline figures: label, value, label, value."""
+def _figures(found: dict[str, Any]) -> list[list[str]]:
+    """Return the headline figures as rows of label, value, label, value."""
     m = found["metrics"]
-    collisions = f"{m['collisions']:,} ({m['collisions_unresolved']} unresolved)"
-    left = {
-        "Final equity": _text(m["final_equity"], ",.2f"),
-        "Total return": _text(m["total_return_pct"], "+,.2f", " %"),
-        "Per year": _text(m["annual_return_pct"], "+,.2f", " %"),
-        "Max drawdown": _text(m["max_drawdown_pct"], ".2f", " %"),
-        "Sharpe ratio": _text(m["sharpe_ratio"]),
-        "Sortino ratio": _text(m["sortino_ratio"]),
-        "Profit factor": _text(m["profit_factor"]),
-        "Win rate": _text(m["win_rate"], ".1f", " %"),
-    }
-    right = {
-        "Trades": f"{found['trades']:,}",
-        "Expectancy": _text(m["expectancy_usdt"], "+,.2f"),
-        "Best / worst": f"{_text(m['best_trade_usdt'], '+,.2f')} / {_text(m['worst_trade_usdt'], '+,.2f')}",
-        "Losing streak": f"{m['longest_losing_streak']}",
-        "Average trade": _text(m["avg_trade_hours"], ",.1f", " h"),
-        "Fees / funding": f"{_text(m['fees_usdt'], ',.2f')} / {_text(m['funding_usdt'], '+,.2f')}",
-        "Exposure": _text(m["exposure_pct"], ".1f", " %"),
-        "Collisions": collisions,
-    }
-    for (label, value), (other, another) in zip(left.items(), right.items(), strict=True):
-        yield label, value, other, another
+    money, signed = ",.2f", "+,.2f"
+    costs = f"{_number(m['fees_usdt'], money)} / {_number(m['funding_usdt'], signed)}"
+    extremes = (_number(m[f"{which}_trade_usdt"], signed) for which in ("best", "worst"))
+    pairs = [
+        ("Final equity", _number(m["final_equity"], money, " USDT")),
+        ("Trades", f"{found['trades']:,}"),
+        ("Total return", _number(m["total_return_pct"], signed, " %")),
+        ("Expectancy", _number(m["expectancy_usdt"], signed, " USDT")),
+        ("Per year", _number(m["annual_return_pct"], signed, " %")),
+        ("Best / worst", " / ".join(extremes)),
+        ("Max drawdown", _number(m["max_drawdown_pct"], ".2f", " %")),
+        ("Losing streak", f"{m['longest_losing_streak']}"),
+        ("Sharpe ratio", _number(m["sharpe_ratio"])),
+        ("Average trade", _number(m["avg_trade_hours"], ",.1f", " h")),
+        ("Sortino ratio", _number(m["sortino_ratio"])),
+        ("Fees / funding", costs),
+        ("Profit factor", _number(m["profit_factor"])),
+        ("Exposure", _number(m["exposure_pct"], ".1f", " %")),
+        ("Win rate", _number(m["win_rate"], ".1f", " %")),
+        ("Collisions", f"{m['collisions']:,} ({m['collisions_unresolved']} unresolved)"),
+    ]
+    return [[*pairs[i], *pairs[i + 1]] for i in range(0, len(pairs), 2)]
 
 
-def _group_rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the table per strategy and per symbol, a blank row between the two."""
-    yield "", "trades", "win rate", "pnl", "profit factor", "fees", "funding"
+def _group(name: str, row: dict[str, Any]) -> list[str]:
+    """Return the cells of one strategy or symbol."""
+    return [
+        name,
+        f"{row['trades']:,}",
+        _number(row["win_rate"], ".1f", " %"),
+        _number(row["profit_factor"]),
+        _number(row["pnl"], "+,.2f"),
+        _number(row["fees"], ",.2f"),
+        _number(row["funding"], "+,.2f"),
+    ]
+
+
+def _groups(found: dict[str, Any]) -> list[list[str]]:
+    """Return the rows per strategy and per symbol, a header above and a blank between them."""
     symbols = found["per_symbol"]
-    largest = sorted(symbols, key=lambda name: -abs(symbols[name]["pnl"] or 0.0))[:MAX_SYMBOL_ROWS]
-    shown = {name: row for name, row in symbols.items() if name in largest}
-    for table in (found["per_strategy"], shown):
-        for name, row in table.items():
-            yield (
-                name,
-                f"{row['trades']:,}",
-                _text(row["win_rate"], ".1f", " %"),
-                _text(row["pnl"], "+,.2f"),
-                _text(row["profit_factor"]),
-                _text(row["fees"], ",.2f"),
-                _text(row["funding"], "+,.2f"),
-            )
-        yield ("",) * 7
-    if len(shown) < len(symbols):
-        yield f"({len(symbols) - len(shown)} symbols with smaller results left out)", *[""] * 6
+    by_size = sorted(symbols, key=lambda name: -abs(symbols[name]["pnl"] or 0.0))
+    shown = [name for name in symbols if name in by_size[:MAX_SYMBOL_ROWS]]
+    rows = [["", "trades", "win rate", "profit factor", "pnl USDT", "fees", "funding"]]
+    rows += [_group(name, row) for name, row in found["per_strategy"].items()]
+    rows += [[""] * 7]
+    return rows + [_group(name, symbols[name]) for name in shown]
+
+
+def _align(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Return rows as lines of equal columns; those numbered in `left` are aligned left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        padded = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(cells)]
+        lines.append("   ".join(padded).rstrip())
+    return lines
+
+
+def text_summary(found: dict[str, Any]) -> str:
+    """Return the result object of `bot.core.summary.result_object` as text for a terminal.
+
+    Plain ASCII without colours, a newline at the end. Of the symbols, the five with the largest
+    results are listed. What is undefined reads `n/a`.
+    """
+    left_out = len(found["symbols"]) - MAX_SYMBOL_ROWS
+    lines = [_headline(found), "", *_align(_figures(found), left=(0, 2)), ""]
+    lines += _align(_groups(found), left=(0,))
+    if left_out > 0:
+        lines.append(f"and {left_out} more with smaller results")
+    if found["halted_at"] is not None:
+        lines += ["", f"HALTED at {found['halted_at']} by the kill switch: no trade after that"]
+    lines += [f"Warning: {warning}" for warning in found["warnings"]]
+    return "\n".join(lines) + "\n"

@@ -114,3 +114,20 @@ def correlated_notional(w: World, k: int, side: int, time: int, accepted_only: b
         if correlation(w, k, j, time) >= w.params.correlation_limit:
             total += used_notional(w, j)
     return total
+
+
+@kernel
+def correlated_room(w: World, k: int, side: int, time: int, cap: float) -> float:
+    """Return the notional an entry on symbol `k` may add so that no correlated group exceeds `cap`.
+
+    Correlation is not transitive: the entry has a group of its own, and it joins the group of every
+    symbol it correlates with. The tightest of them counts.
+    """
+    room = cap - correlated_notional(w, k, side, time, False)
+    for j in range(len(w.positions)):
+        if j == k or used_side(w, j) != side:
+            continue
+        if correlation(w, k, j, time) >= w.params.correlation_limit:
+            group = used_notional(w, j) + correlated_notional(w, j, side, time, False)
+            room = min(room, cap - group)
+    return room

@@ -14,6 +14,7 @@ from bot.core.kernel.codes import (
 )
 from bot.core.kernel.exposure import (
     correlated_notional,
+    correlated_room,
     used_margin,
     used_notional,
     used_risk,
@@ -97,7 +98,7 @@ def size_entry(
     room, code = room_left(a, w.params, leverage, distance, used_totals(w, False))
     if room < min(natural, alone):
         a.collisions_cap += 1
-    related = cap - correlated_notional(w, k, side, time, False)
+    related = correlated_room(w, k, side, time, cap)
     if related < min(natural, room):
         room = related
         code = CORRELATED

@@ -1,0 +1,7 @@
+"""`python -m bot` is `radbot`."""
+
+import sys
+
+from bot.shell.cli import main
+
+sys.exit(main())

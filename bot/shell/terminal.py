@@ -1,0 +1,153 @@
+"""What a person sees while the bot trades: one line for each thing that happened, and a status line.
+
+Written for a watching person; when the output is piped there is no status line and no colour. The same
+lines go to `logs/bot.log` in foreground runs.
+"""
+
+import logging
+import logging.handlers
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from bot.core.kernel.codes import FLAT, REASON_NAMES, SIDE_NAMES, STRATEGY_NAMES
+from bot.core.kernel.records import Trade
+from bot.core.messages import Effect, Event, Level, Notice, TradeClosed
+from bot.core.state import State
+from bot.shell.engine import Engine
+
+GREEN, RED, YELLOW, DIM, RESET = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+HIDDEN = {"operator"}
+LOG_BYTES = 10_000_000  # one log file; five are kept
+
+
+def clock(ms: int) -> str:
+    """Return a market time for people, UTC.
+
+    >>> clock(1704067260000)
+    '2024-01-01 00:01'
+    """
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def span(ms: int) -> str:
+    """Return a duration for people.
+
+    >>> span(5_400_000)
+    '1h 30m'
+    """
+    minutes = ms // 60_000
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days}d {hours}h"
+    return f"{hours}h {rest:02d}m" if hours else f"{rest}m"
+
+
+def file_log(folder: Path) -> logging.Logger | None:
+    """Return a logger that writes to `folder/bot.log`, or None where that cannot be written."""
+    logger = logging.getLogger("radbot.foreground")
+    logger.handlers.clear()
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            folder / "bot.log", maxBytes=LOG_BYTES, backupCount=4, encoding="utf-8"
+        )
+    except OSError as error:
+        print(f"no log file: {error}", file=sys.stderr)
+        return None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    return logger
+
+
+class Terminal:
+    """Prints what the engine does. Silent with `quiet` (for --json), except for the log file."""
+
+    def __init__(
+        self, state_symbols: tuple[str, ...], quiet: bool, out: TextIO, log: logging.Logger | None
+    ) -> None:
+        self.symbols = [name.removesuffix("-USDT-PERP") for name in state_symbols]
+        self.width = max(len(name) for name in self.symbols)
+        self.quiet = quiet
+        self.out = out
+        self.log = log
+        self.live = not quiet and out.isatty()
+        self.colour = self.live and "NO_COLOR" not in os.environ
+        self.status_shown = False
+        self.refusals: dict[str, int] = {}
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{RESET}" if self.colour else text
+
+    def line(self, now_ms: int, symbol: int, text: str, colour: str = "") -> None:
+        """Print one line about a symbol, or about the account (-1)."""
+        name = self.symbols[symbol] if symbol >= 0 else ""
+        row = f"{clock(now_ms)}  {name:<{self.width}}  {text}"
+        if self.log is not None:
+            self.log.info(row)
+        if self.quiet:
+            return
+        self.clear_status()
+        print(self.paint(row, colour) if colour else row, file=self.out, flush=self.live)
+
+    def show(self, _event: Event, effects: list[Effect]) -> None:
+        """Show what one event led to."""
+        for effect in effects:
+            if isinstance(effect, TradeClosed):
+                self.trade(effect.trade)
+            elif isinstance(effect, Notice) and effect.kind not in HIDDEN:
+                self.notice(effect)
+
+    def notice(self, notice: Notice) -> None:
+        """Show a notice in the colour of its level; refusals are dim, they are the usual case."""
+        colour = {Level.WARNING: YELLOW, Level.CRITICAL: RED}.get(notice.level, "")
+        if notice.kind == "refused":
+            reason = notice.text.rpartition(": ")[2]
+            self.refusals[reason] = self.refusals.get(reason, 0) + 1
+            colour = DIM
+        mark = "" if notice.level is Level.INFO else f"{notice.level.value} "
+        self.line(notice.now_ms, notice.symbol, mark + notice.text, colour)
+
+    def trade(self, trade: Trade) -> None:
+        """Show a finished round trip."""
+        text = (
+            f"closed {SIDE_NAMES[trade.side]} {trade.contracts:g} at {trade.exit_price:g} "
+            f"by {REASON_NAMES[trade.reason]} after {span(trade.exit_time - trade.entry_time)}: "
+            f"{trade.pnl:+,.2f} USDT ({STRATEGY_NAMES[trade.strategy]})"
+        )
+        self.line(trade.exit_time, trade.symbol, text, GREEN if trade.pnl > 0.0 else RED)
+
+    def bar(self, engine: Engine) -> None:
+        """Refresh the status line after a bar."""
+        if self.live:
+            self.clear_status()
+            self.out.write(self.paint(status_line(engine.state), DIM))
+            self.out.flush()
+            self.status_shown = True
+
+    def clear_status(self) -> None:
+        if self.status_shown:
+            self.out.write("\r\x1b[2K")
+            self.status_shown = False
+
+    def stopped(self, by_person: bool) -> None:
+        """End the status line; say so when a person stopped the run."""
+        self.clear_status()
+        if by_person and not self.quiet:
+            print("stopped: open positions stay as they are, under their stops", file=self.out)
+
+
+def status_line(state: State) -> str:
+    """Return one line on where the account stands."""
+    account = state.world.account
+    gain = account.equity - account.deposits
+    open_ = sum(pos.side != FLAT for pos in state.world.positions)
+    return (
+        f"{clock(state.now_ms)}  equity {account.equity:,.2f} ({gain:+,.2f})  "
+        f"drawdown {100 * account.drawdown:.1f} %  open {open_}  trades {account.trades}  "
+        f"{state.modes.name}"
+    )
