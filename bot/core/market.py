@@ -192,6 +192,8 @@ def power_of_ten_at_most(limit: float) -> float:
     0.01
     """
     value, exponent = 1.0, 0
+    if not 1e-300 < limit < 1e300:
+        raise InputError(f"expected a price between 1e-300 and 1e300, was {limit!r}")
     while value > limit:
         exponent -= 1
         value = float(f"1e{exponent}")
