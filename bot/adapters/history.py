@@ -19,6 +19,7 @@ from bot.core.errors import InputError
 from bot.core.market import (
     ASSUMED_FUNDING_RATE,
     FUNDING_INTERVAL_MS,
+    MINUTE_MS,
     TIMEFRAMES_MS,
     Candles,
     ContractSpec,
@@ -172,8 +173,9 @@ def complete_funding(record: Funding | None, candles: Candles, bar_ms: int) -> t
     if record is None:
         return _funding(candles.symbol, assumed, array("q"), array("d"), []), "assumed"
     low, high = bisect_right(record.timestamp, first), bisect_right(record.timestamp, last)
-    before = [time for time in assumed if time < record.timestamp[0]]
-    after = [time for time in assumed if time > record.timestamp[-1]]
+    # Exchanges stamp settlements some milliseconds late; an assumed one beside a real one is the same.
+    before = [time for time in assumed if time < record.timestamp[0] - MINUTE_MS]
+    after = [time for time in assumed if time > record.timestamp[-1] + MINUTE_MS]
     funding = _funding(
         candles.symbol, before, record.timestamp[low:high], record.rate[low:high], after
     )
