@@ -1,0 +1,110 @@
+# Each target does what it needs first. Options of the program go in ARGS:
+#   make backtest ARGS="--data data --symbols BTC-USDT-PERP --timeframe 1h"
+# Written for GNU make 3.81 (macOS) and newer.
+
+PY := .venv/bin/python
+WITH_ENV := sh scripts/with-env.sh
+UNIT_TESTS := $(wildcard tests/architecture tests/unit tests/property)
+INTEGRATION_TESTS := $(wildcard tests/scenario tests/contract tests/integration)
+DOCTESTS := bot ops
+
+.DEFAULT_GOAL := help
+
+##@ Set up
+
+.PHONY: setup install validate-config
+setup: .venv/.stamp ## Create .venv from requirements.lock, hashes checked
+
+install: setup ## The same as setup
+
+validate-config: setup ## Check a configuration file; CONFIG=config/paper.yml
+	@$(WITH_ENV) $(PY) -m bot validate-config $(or $(CONFIG),config/paper.yml)
+
+##@ Trade
+
+.PHONY: paper-trade live
+paper-trade: setup ## Trade an embedded market with simulated money, no keys; options in ARGS
+	@$(WITH_ENV) $(PY) -m bot paper $(ARGS)
+
+live: WILL = trade real money on KuCoin Futures, for a release with a valid GO verdict only
+live: ## Trade with real money (not built yet)
+
+##@ Research
+
+.PHONY: backtest stress optimize
+# Without options there is nothing to run, so nothing is set up either.
+ifeq ($(strip $(ARGS)),)
+backtest: ## Run strategies over recorded candles; options in ARGS
+	@echo 'backtest: expected options in ARGS, was nothing. For example:' >&2
+	@echo '  make backtest ARGS="--data DIR --symbols BTC-USDT-PERP,ETH-USDT-PERP --timeframe 1h' \
+		'--start 2024-01-01 --end 2025-01-01 --balance 10000"' >&2
+	@echo 'All options: make backtest ARGS=--help' >&2
+	@exit 2
+else
+backtest: setup
+	@$(WITH_ENV) $(PY) -m ops backtest $(ARGS)
+endif
+
+stress: WILL = run 500 seeded fault scenarios through the real engine and report each failure
+stress: ## Run the fault scenarios (not built yet)
+
+optimize: WILL = search strategy parameters walk-forward and write optimization_results.json
+optimize: ## Search strategy parameters (not built yet)
+
+##@ Release
+
+.PHONY: go-nogo release
+go-nogo: WILL = collect the evidence and print the GO/NO-GO scorecard
+go-nogo: ## Decide whether to go live, on evidence (not built yet)
+
+release: WILL = build and sign a release file for the hosts
+release: ## Build and sign a release (not built yet)
+
+live stress optimize go-nogo release:
+	@echo 'make $@: not built yet, nothing was done. It will $(WILL).' >&2
+	@exit 1
+
+##@ Check
+
+.PHONY: test test-unit test-integration lint bench mutants
+test: setup ## All tests; ARGS goes to pytest
+	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
+
+test-unit: setup ## The fast tests: architecture, unit, property
+	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(ARGS)
+
+test-integration: setup ## The rest: scenario, contract, integration
+	@$(PY) -m pytest $(INTEGRATION_TESTS) $(ARGS)
+
+lint: setup ## ruff, mypy, yamllint, shellcheck
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m yamllint --strict .
+	.venv/bin/shellcheck scripts/*.sh .ci/run
+
+mutants: setup ## Break the code on purpose and see whether a test notices
+	@$(PY) scripts/mutants.py $(ARGS)
+
+bench: setup .venv-bench/.stamp ## Measure the backtest beside its peers
+	@$(PY) -m ops.research.bench --peer-python .venv-bench/bin/python $(ARGS)
+
+##@ Maintain
+
+.PHONY: lock help FORCE
+lock: ## Rewrite the locks from requirements/*.in; ARGS=--upgrade for newer versions
+	@sh scripts/lock.sh $(ARGS)
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'ARGS="options" go to the program; PYTHON=/path/to/python decides what .venv is made with.'
+
+# An environment whose interpreter went away with a system upgrade is built again.
+.venv/.stamp: requirements.lock $(shell test -x .venv/bin/python || echo FORCE)
+	@sh scripts/setup.sh .venv requirements.lock
+
+.venv-bench/.stamp: requirements-bench.lock $(shell test -x .venv-bench/bin/python || echo FORCE)
+	@sh scripts/setup.sh .venv-bench requirements-bench.lock

@@ -1,0 +1,31 @@
+#!/bin/sh
+# See that the system has what the project needs: make, git and a Python that scripts/find-python.sh
+# accepts. As root on Debian or Ubuntu what is missing is installed with apt. Exit 2 when it stays so.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+missing() { # prints the Debian packages that would bring what is not there
+    command -v make >/dev/null 2>&1 || echo make
+    command -v git >/dev/null 2>&1 || echo git
+    sh scripts/find-python.sh >/dev/null 2>&1 || echo python3 python3-venv
+}
+
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "system: installing $packages" >&2
+    apt-get update -qq
+    # shellcheck disable=SC2086 # one word per package
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages >/dev/null
+fi
+
+for program in make git; do
+    command -v "$program" >/dev/null 2>&1 && continue
+    echo "$program: expected on PATH, found nowhere. Debian, Ubuntu: sudo apt install $program;" \
+        "macOS: xcode-select --install" >&2
+    exit 2
+done
+# Says itself what to do where the distribution's Python is too old.
+sh scripts/find-python.sh >/dev/null

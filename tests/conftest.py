@@ -1,0 +1,24 @@
+"""What holds for every test: no ambient settings, and property tests that repeat exactly."""
+
+import os
+
+from hypothesis import settings
+
+# Before any test module is imported: what the developer has set must not reach a test.
+for name in list(os.environ):
+    if name.startswith("RADBOT_") or name == "TEST_MODE":
+        del os.environ[name]
+
+# The examples follow from the test alone (no random seed, no database of earlier failures), so a
+# failure in one place is a failure everywhere. No deadline: the first call may compile.
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
+settings.load_profile("ci")
+
+
+def pytest_report_header() -> str:
+    """Say which profile made the property tests' examples."""
+    profile = settings.default
+    return (
+        f"hypothesis profile ci: derandomize={profile.derandomize} "
+        f"max_examples={profile.max_examples} deadline={profile.deadline}"
+    )
