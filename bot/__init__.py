@@ -1,1 +1,2 @@
-"""The trading process: a pure core, a simulated exchange, adapters, and the shell that joins them."""
+"""The trading process: a pure core, a simulated exchange, adapters, and the shell that joins
+them."""

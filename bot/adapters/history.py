@@ -173,7 +173,8 @@ def complete_funding(record: Funding | None, candles: Candles, bar_ms: int) -> t
     if record is None:
         return _funding(candles.symbol, assumed, array("q"), array("d"), []), "assumed"
     low, high = bisect_right(record.timestamp, first), bisect_right(record.timestamp, last)
-    # Exchanges stamp settlements some milliseconds late; an assumed one beside a real one is the same.
+    # Exchanges stamp settlements some milliseconds late; an assumed one beside a real one is the
+    # same.
     before = [time for time in assumed if time < record.timestamp[0] - MINUTE_MS]
     after = [time for time in assumed if time > record.timestamp[-1] + MINUTE_MS]
     funding = _funding(

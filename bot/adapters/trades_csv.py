@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bot.adapters.files import atomic_file
 from bot.core.kernel.records import Trade
 from bot.core.summary import TRADE_COLUMNS, trade_row
-from bot.adapters.files import atomic_file
 
 
 def write_trades(path: Path, trades: Iterable[Trade], symbols: Sequence[str]) -> None:

@@ -14,4 +14,5 @@ class InputError(BotError):
 
 
 class InvariantError(BotError):
-    """A rule that must always hold does not. The process must end: state can no longer be trusted."""
+    """A rule that must always hold does not. The process must end: state can no longer be
+    trusted."""

@@ -91,7 +91,8 @@ def on_rejected(state: State, event: OrderRejected) -> list[Effect]:
 
 
 def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
-    """Count an exchange error: five in a row lock the symbol, more than ten an hour tighten the mode."""
+    """Count an exchange error: five in a row lock the symbol, more than ten an hour tighten the
+    mode."""
     guard = state.guards[k]
     guard.error_streak += 1
     effects: list[Effect] = []
@@ -99,7 +100,9 @@ def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
         guard.error_streak = 0
         guard.locked_until = now_ms + ERROR_LOCK_MS
         state.world.symbols[k].locked = 1
-        text = f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
+        text = (
+            f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
+        )
         effects.append(Notice(now_ms, Level.WARNING, "symbol_locked", k, text))
     state.last_error_ms = now_ms
     recent = [t for t in state.error_times if t > now_ms - ERROR_WINDOW_MS]

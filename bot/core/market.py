@@ -1,7 +1,8 @@
 """Market data as the whole project passes it around: names, candles, funding, contract specs.
 
-Rules of this file: times are int64 milliseconds UTC; a candle is named by its *open* time; arrays are
-`array.array` so that the trading process needs no NumPy and research can wrap them without a copy.
+Rules of this file: times are int64 milliseconds UTC; a candle is named by its *open* time; arrays
+are `array.array` so that the trading process needs no NumPy and research can wrap them without a
+copy.
 """
 
 from array import array
@@ -15,7 +16,9 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 FUNDING_INTERVAL_MS = 8 * HOUR_MS  # KuCoin's usual interval for perpetuals
-ASSUMED_FUNDING_RATE = 0.0001  # 0.01 % per 8 h, the exchange's base rate; used without a funding file
+ASSUMED_FUNDING_RATE = (
+    0.0001  # 0.01 % per 8 h, the exchange's base rate; used without a funding file
+)
 
 TIMEFRAMES_MS: dict[str, int] = {
     "1m": MINUTE_MS,
@@ -32,7 +35,8 @@ TIMEFRAMES_MS: dict[str, int] = {
 
 
 def parse_symbol(text: str) -> str:
-    """Return the project's name of a perpetual, `BTC-USDT-PERP`; ccxt's `BTC/USDT:USDT` is an alias.
+    """Return the project's name of a perpetual, `BTC-USDT-PERP`; ccxt's `BTC/USDT:USDT` is an
+    alias.
 
     Raises
     ------
@@ -41,14 +45,16 @@ def parse_symbol(text: str) -> str:
     >>> parse_symbol("BTC/USDT:USDT")
     'BTC-USDT-PERP'
     """
-    name = text.strip().upper()
+    name = text.strip().upper() if text.isascii() else ""
     if "/" in name and ":" in name:
         pair, _, settle = name.partition(":")
         base, _, quote = pair.partition("/")
         name = f"{base}-{quote}-PERP" if quote == settle else name
     parts = name.split("-")
     if len(parts) != 3 or parts[2] != "PERP" or parts[1] != "USDT" or not parts[0].isalnum():
-        raise InputError(f"symbol: expected a name like BTC-USDT-PERP (or BTC/USDT:USDT), was {text!r}")
+        raise InputError(
+            f"symbol: expected a name like BTC-USDT-PERP (or BTC/USDT:USDT), was {text!r}"
+        )
     return name
 
 
@@ -121,7 +127,8 @@ class Candles:
 
 @dataclass(frozen=True, slots=True)
 class Funding:
-    """Settlements of one symbol, oldest first: time in ms UTC and the rate paid by longs, a fraction."""
+    """Settlements of one symbol, oldest first: time in ms UTC and the rate paid by longs, a
+    fraction."""
 
     symbol: str
     timestamp: "array[int]"
@@ -204,7 +211,8 @@ def power_of_ten_at_most(limit: float) -> float:
 
 
 def assumed_spec(symbol: str, first_close: float) -> ContractSpec:
-    """Return the spec used where nothing is known: a contract worth at most 1 USDT, tick at most 1e-5."""
+    """Return the spec used where nothing is known: a contract worth at most 1 USDT, tick at most
+    1e-5."""
     return ContractSpec(
         symbol=symbol,
         multiplier=power_of_ten_at_most(1.0 / first_close),

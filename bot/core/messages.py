@@ -1,8 +1,9 @@
-"""What the core is told (events) and what it asks for (effects). All immutable; illegal ones cannot be built.
+"""What the core is told (events) and what it asks for (effects). All immutable; illegal ones cannot
+be built.
 
-Rules of this file: every event carries `now_ms`, the exchange's time; an event that depends on when *we*
-learnt something carries `local_ms` too, the time of receipt on our clock. Symbols are indices in
-configuration order. Contracts are whole numbers held as floats (profile reference: fractions).
+Rules of this file: every event carries `now_ms`, the exchange's time; an event that depends on when
+*we* learnt something carries `local_ms` too, the time of receipt on our clock. Symbols are indices
+in configuration order. Contracts are whole numbers held as floats (profile reference: fractions).
 """
 
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class OrderRejected:
 
 @dataclass(frozen=True, slots=True)
 class OrderFilled:
-    """A part or all of an order traded. `fill_id` is the exchange's and makes a repeat recognisable."""
+    """A part or all of an order traded. `fill_id` is the exchange's and makes a repeat
+    recognisable."""
 
     now_ms: int
     client_id: str
@@ -113,7 +115,8 @@ class Liquidated:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The shell observes that a self-clearing cause begins or ends (stale data, unreachable exchange)."""
+    """The shell observes that a self-clearing cause begins or ends (stale data, unreachable
+    exchange)."""
 
     now_ms: int
     cause: Cause
@@ -122,7 +125,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person's order. `symbol` is for CLOSE; `reason` is required to resume and kept for the audit."""
+    """A person's order. `symbol` is for CLOSE; `reason` is required to resume and kept for the
+    audit."""
 
     now_ms: int
     command: Command
@@ -162,9 +166,9 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class PlaceOrder:
-    """Send an order. Role ENTRY: IOC limit at `price`; EXIT: market; STOP: stop-market on mark price;
-    TARGET: resting limit. All but ENTRY are reduce-only. In profile reference an entry is a market order
-    of `notional` USDT (`price` 0, `contracts` 0)."""
+    """Send an order. Role ENTRY: IOC limit at `price`; EXIT: market; STOP: stop-market on mark
+    price; TARGET: resting limit. All but ENTRY are reduce-only. In profile reference an entry is a
+    market order of `notional` USDT (`price` 0, `contracts` 0)."""
 
     client_id: str
     symbol: int

@@ -1,7 +1,7 @@
 """Operating modes: a ladder on which the most restrictive cause wins (DESIGN section 4).
 
-RUN < REDUCE_ONLY < HALT < FLATTEN. A cause sets a mode and says who may clear it; the mode in force is
-the maximum over all causes. What each mode still does:
+RUN < REDUCE_ONLY < HALT < FLATTEN. A cause sets a mode and says who may clear it; the mode in force
+is the maximum over all causes. What each mode still does:
 
 REDUCE_ONLY  no entries; exits, stops and targets as usual
 HALT         no entries and no exits of strategies; reconciles, protects, obeys the operator

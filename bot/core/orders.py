@@ -1,7 +1,7 @@
 """The life of an order, written as a table: (status, what happened) -> status.
 
-Anything that is not in the table is a broken promise and raises. The table knows nothing of positions;
-what a fill means for a position is booked in `bot/core/fills.py`.
+Anything that is not in the table is a broken promise and raises. The table knows nothing of
+positions; what a fill means for a position is booked in `bot/core/fills.py`.
 """
 
 from dataclasses import dataclass

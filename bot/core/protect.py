@@ -2,7 +2,8 @@
 
 Protection is an invariant, not an event (DESIGN section 5): a position rests under acknowledged
 reduce-only stops for at least its size. A new stop is placed before the old one is cancelled, so no
-instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s the position is closed.
+instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s the position is
+closed.
 """
 
 from bot.core.kernel.codes import EXIT, FLAT, NO_INTENT, STOP, TARGET
@@ -80,7 +81,16 @@ def place_stop(state: State, k: int) -> list[Effect]:
             return []
     state.guards[k].last_stop_ms = state.now_ms
     return [
-        send(state, k, Role.STOP, -pos.side, pos.contracts, pos.stop_price, STOP, leverage=pos.leverage)
+        send(
+            state,
+            k,
+            Role.STOP,
+            -pos.side,
+            pos.contracts,
+            pos.stop_price,
+            STOP,
+            leverage=pos.leverage,
+        )
     ]
 
 

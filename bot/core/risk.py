@@ -1,8 +1,8 @@
 """What risk said to each wish of a cycle, as types: `Approved` or `Refused(reason)`.
 
-The verdicts themselves are the kernel's (arbitration and sizing); this file only gives them a shape that
-the rest of the program cannot misuse: an entry order is made from an `Approved` and from nothing else,
-and there is no switch around it.
+The verdicts themselves are the kernel's (arbitration and sizing); this file only gives them a shape
+that the rest of the program cannot misuse: an entry order is made from an `Approved` and from
+nothing else, and there is no switch around it.
 """
 
 from dataclasses import dataclass

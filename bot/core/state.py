@@ -37,7 +37,8 @@ class Guard:
 
 @dataclass(slots=True)
 class State:
-    """The core's memory. `world` is the kernel's part; the rest exists only where orders are real."""
+    """The core's memory. `world` is the kernel's part; the rest exists only where orders are
+    real."""
 
     world: World
     symbols: tuple[str, ...]
@@ -72,7 +73,8 @@ class State:
         return math.fsum(o.remaining for o in self.live_orders(symbol, Role.STOP) if o.rests)
 
     def check_invariants(self) -> None:
-        """Raise InvariantError when state contradicts itself; cheap enough to run after every event."""
+        """Raise InvariantError when state contradicts itself; cheap enough to run after every
+        event."""
         world = self.world
         if world.account.identity_error > 1.0:
             raise InvariantError(
@@ -84,14 +86,19 @@ class State:
         for k, pos in enumerate(world.positions):
             held = pos.contracts > 0.0
             if held != (pos.side != FLAT):
-                raise InvariantError(f"{self.symbols[k]}: side {pos.side} with {pos.contracts} contracts")
+                raise InvariantError(
+                    f"{self.symbols[k]}: side {pos.side} with {pos.contracts} contracts"
+                )
             if held and world.params.reference == 0 and pos.contracts != math.floor(pos.contracts):
-                raise InvariantError(f"{self.symbols[k]}: expected whole contracts, was {pos.contracts}")
+                raise InvariantError(
+                    f"{self.symbols[k]}: expected whole contracts, was {pos.contracts}"
+                )
             if held and not (pos.stop_price > 0.0 and pos.entry_price > 0.0):
                 raise InvariantError(f"{self.symbols[k]}: position without a stop level")
 
     def digest(self) -> str:
-        """Return a hash of everything that can influence a later decision; equal states, equal digests."""
+        """Return a hash of everything that can influence a later decision; equal states, equal
+        digests."""
         world = self.world
         parts = [
             *(repr(getattr(world, name)) for name in world._fields),

@@ -76,7 +76,8 @@ def step(state: State, event: Event) -> list[Effect]:
 
 
 def on_cycle(state: State, event: Cycle) -> list[Effect]:
-    """See the bars, judge the limits, decide, and turn intents into orders: exits before entries."""
+    """See the bars, judge the limits, decide, and turn intents into orders: exits before
+    entries."""
     world = state.world
     now = event.now_ms
     before = state.modes.name
@@ -161,9 +162,7 @@ def mode_notice(state: State, before: str) -> list[Effect]:
 def cancel_entries(state: State) -> list[Effect]:
     """Cancel every entry that may still trade."""
     return [
-        cancel(order)
-        for k in range(len(state.symbols))
-        for order in staying(state, k, Role.ENTRY)
+        cancel(order) for k in range(len(state.symbols)) for order in staying(state, k, Role.ENTRY)
     ]
 
 
@@ -175,7 +174,9 @@ def close_all(state: State, reason: int) -> list[Effect]:
 def on_operator(state: State, event: Operator) -> list[Effect]:
     """Obey a person: in every mode, and before anything a strategy wants."""
     before = state.modes.name
-    said = Notice(event.now_ms, Level.WARNING, "operator", -1, f"{event.command.value}: {event.reason}")
+    said = Notice(
+        event.now_ms, Level.WARNING, "operator", -1, f"{event.command.value}: {event.reason}"
+    )
     effects: list[Effect] = [said]
     if event.command is Command.KILL:
         state.modes.tighten(Cause.KILL_SWITCH, event.now_ms)

@@ -179,7 +179,7 @@ def group_row(trades: Sequence[Trade]) -> dict[str, Number]:
 
 def _warnings(result: RunResult) -> Iterator[str]:
     """Yield what a reader must know before believing the numbers."""
-    if result.funding_source != "file":
+    if result.funding_source in ("assumed", "mixed"):
         share = "partly assumed" if result.funding_source == "mixed" else "assumed"
         rate = f"{100.0 * ASSUMED_FUNDING_RATE:.2f} % per 8 h"
         yield f"funding rates are {share} ({rate}); add funding files to the data"

@@ -67,7 +67,7 @@ def _groups(found: dict[str, Any]) -> list[list[str]]:
     shown = [name for name in symbols if name in by_size[:MAX_SYMBOL_ROWS]]
     rows = [["", "trades", "win rate", "profit factor", "pnl USDT", "fees", "funding"]]
     rows += [_group(name, row) for name, row in found["per_strategy"].items()]
-    rows += [[""] * 7]
+    rows += [[""] * 7] if found["per_strategy"] else []
     return rows + [_group(name, symbols[name]) for name in shown]
 
 
@@ -85,7 +85,7 @@ def _align(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
 def text_summary(found: dict[str, Any]) -> str:
     """Return the result object of `bot.core.summary.result_object` as text for a terminal.
 
-    Plain ASCII without colours, a newline at the end. Of the symbols, the five with the largest
+    Plain ASCII without colours, no newline at the end. Of the symbols, the five with the largest
     results are listed. What is undefined reads `n/a`.
     """
     left_out = len(found["symbols"]) - MAX_SYMBOL_ROWS
@@ -95,5 +95,6 @@ def text_summary(found: dict[str, Any]) -> str:
         lines.append(f"and {left_out} more with smaller results")
     if found["halted_at"] is not None:
         lines += ["", f"HALTED at {found['halted_at']} by the kill switch: no trade after that"]
-    lines += [f"Warning: {warning}" for warning in found["warnings"]]
-    return "\n".join(lines) + "\n"
+    if found["warnings"]:
+        lines += ["", *(f"Warning: {warning}" for warning in found["warnings"])]
+    return "\n".join(lines)

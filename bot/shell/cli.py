@@ -7,14 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bot.adapters.files import check_writable
 from bot.adapters.history import load_market
+from bot.adapters.trades_csv import write_trades
 from bot.core.errors import BotError, InputError
 from bot.core.kernel.codes import FLAT, SIDE_NAMES
 from bot.core.market import TIMEFRAMES_MS
 from bot.core.state import State
 from bot.core.summary import RunResult, result_object
 from bot.core.summary_text import text_summary
-from bot.shell.config import Config, load_config
+from bot.shell.config import Config, ConfigError, load_config
 from bot.shell.options import (
     add_run_options,
     configuration,
@@ -24,8 +26,6 @@ from bot.shell.options import (
 )
 from bot.shell.paper import Source, new_engine, recorded_source, run_paper, synthetic_source
 from bot.shell.terminal import Terminal, file_log
-from bot.adapters.files import check_writable
-from bot.adapters.trades_csv import write_trades
 
 EXAMPLES = """\
 examples:
@@ -190,6 +190,9 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     args = parser.parse_args(argv)
     try:
         code: int = args.run(args)
+    except ConfigError as error:  # one line for each error, each with its own place
+        print(error, file=sys.stderr)
+        return error.exit_code
     except BotError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,6 +1,8 @@
-"""The engine: feeds events to `core.step` and carries out the effects, in the order the core demands.
+"""The engine: feeds events to `core.step` and carries out the effects, in the order the core
+demands.
 
-This is the paper engine over the simulated exchange in profile `bar`; drivers decide how fast time goes.
+This is the paper engine over the simulated exchange in profile `bar`; drivers decide how fast time
+goes.
 """
 
 from collections import deque
@@ -89,7 +91,8 @@ class Engine:
             self.feed(event)
 
     def run_bar(self, row: Row, following: Row | None) -> None:
-        """Play one bar: its inside, the decision at its end, and the fills at the open that follows."""
+        """Play one bar: its inside, the decision at its end, and the fills at the open that
+        follows."""
         now = row.open_ms + self.state.world.params.timeframe_ms
         self.feed_all(self.exchange.end_bar(row, now))
         # What is held while the next bar is unknown can only wait.

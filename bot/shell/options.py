@@ -16,7 +16,8 @@ from bot.shell.config import Config, load_config
 
 
 def parse_time(text: str) -> int:
-    """Return ms UTC of a date (`2024-01-01`), an ISO time (UTC unless it says otherwise) or epoch ms.
+    """Return ms UTC of a date (`2024-01-01`), an ISO time (UTC unless it says otherwise) or epoch
+    ms.
 
     Raises
     ------

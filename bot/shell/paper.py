@@ -103,7 +103,8 @@ class Stop:
         self.asked = True
 
     def wait_until(self, moment: float) -> None:
-        """Sleep until `moment` on the monotonic clock, in pieces short enough to notice the flag."""
+        """Sleep until `moment` on the monotonic clock, in pieces short enough to notice the
+        flag."""
         while not self.asked and (left := moment - time.monotonic()) > 0.0:
             time.sleep(min(left, 0.1))
 
@@ -123,8 +124,8 @@ def run_paper(
 ) -> RunResult:
     """Trade `source` until it ends, `for_ms` of market time is over, or somebody stops it.
 
-    `speed` is market seconds per second, None for virtual time. A run that reaches its end closes what
-    is open; a run that is stopped leaves positions as they are, under their stops.
+    `speed` is market seconds per second, None for virtual time. A run that reaches its end closes
+    what is open; a run that is stopped leaves positions as they are, under their stops.
     """
     began = time.monotonic()
     timeframe_ms = engine.state.world.params.timeframe_ms

@@ -1,7 +1,8 @@
-"""What a person sees while the bot trades: one line for each thing that happened, and a status line.
+"""What a person sees while the bot trades: one line for each thing that happened, and a status
+line.
 
-Written for a watching person; when the output is piped there is no status line and no colour. The same
-lines go to `logs/bot.log` in foreground runs.
+Written for a watching person; when the output is piped there is no status line and no colour. The
+same lines go to `logs/bot.log` in foreground runs.
 """
 
 import logging
@@ -12,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from bot.core.kernel.codes import FLAT, REASON_NAMES, SIDE_NAMES, STRATEGY_NAMES
+from bot.core.kernel.codes import FLAT, REASON_NAMES, REGIME_NAMES, SIDE_NAMES, STRATEGY_NAMES
 from bot.core.kernel.records import Trade
+from bot.core.market import HOUR_MS
 from bot.core.messages import Effect, Event, Level, Notice, TradeClosed
 from bot.core.state import State
 from bot.shell.engine import Engine
@@ -122,12 +124,24 @@ class Terminal:
         self.line(trade.exit_time, trade.symbol, text, GREEN if trade.pnl > 0.0 else RED)
 
     def bar(self, engine: Engine) -> None:
-        """Refresh the status line after a bar."""
+        """Say once an hour of market time what the bot sees; refresh the status line."""
+        if engine.state.now_ms % HOUR_MS == 0:
+            self.line(engine.state.now_ms, -1, self.seen(engine.state), DIM)
         if self.live:
             self.clear_status()
-            self.out.write(self.paint(status_line(engine.state), DIM))
+            self.out.write(
+                self.paint(f"{clock(engine.state.now_ms)}  {standing(engine.state)}", DIM)
+            )
             self.out.flush()
             self.status_shown = True
+
+    def seen(self, state: State) -> str:
+        """Return every symbol's price and market regime, and where the account stands."""
+        parts = [
+            f"{name} {s.mark:g} {REGIME_NAMES[s.regime]}"
+            for name, s in zip(self.symbols, state.world.symbols, strict=True)
+        ]
+        return f"{', '.join(parts)}; {standing(state)}"
 
     def clear_status(self) -> None:
         if self.status_shown:
@@ -141,13 +155,12 @@ class Terminal:
             print("stopped: open positions stay as they are, under their stops", file=self.out)
 
 
-def status_line(state: State) -> str:
-    """Return one line on where the account stands."""
+def standing(state: State) -> str:
+    """Return where the account stands."""
     account = state.world.account
     gain = account.equity - account.deposits
     open_ = sum(pos.side != FLAT for pos in state.world.positions)
     return (
-        f"{clock(state.now_ms)}  equity {account.equity:,.2f} ({gain:+,.2f})  "
-        f"drawdown {100 * account.drawdown:.1f} %  open {open_}  trades {account.trades}  "
-        f"{state.modes.name}"
+        f"equity {account.equity:,.2f} ({gain:+,.2f}), drawdown {100 * account.drawdown:.1f} %, "
+        f"{open_} open, {account.trades} trades, {state.modes.name}"
     )

@@ -1,1 +1,2 @@
-"""A deterministic exchange and market, built on the kernel's prices, fees, funding and liquidation."""
+"""A deterministic exchange and market, built on the kernel's prices, fees, funding and
+liquidation."""

@@ -1,4 +1,5 @@
-"""Backtest: recorded candles through `kernel.replay`, compiled for long runs and plain for short ones."""
+"""Backtest: recorded candles through `kernel.replay`, compiled for long runs and plain for short
+ones."""
 
 import time
 from array import array
@@ -107,9 +108,7 @@ class CompiledLoop:
 
     def run(self, first_time: int, begin: int, end: int) -> tuple[int, list[Trade]]:
         loop = self.tools.compiled("replay")
-        done, count = loop(
-            self.arrays, self.tape, first_time, begin, end, self.buffer, self.view
-        )
+        done, count = loop(self.arrays, self.tape, first_time, begin, end, self.buffer, self.view)
         return done, self.take(count)
 
     def finish(self, time_ms: int) -> list[Trade]:

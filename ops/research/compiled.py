@@ -1,9 +1,10 @@
-"""The only place of Numba: compiles the kernel registry, function by function, from the same sources.
+"""The only place of Numba: compiles the kernel registry, function by function, from the same
+sources.
 
-`compiled("replay")` is the compiled form of `bot.core.kernel.replay.replay`. Lists of records become
-NumPy arrays whose record types are generated from the dataclasses. The compile cache lies in a folder
-named by the hash of all kernel sources, Numba, Python and CPU, because Numba's own index looks at one
-file only and runs stale code when a callee in another file has changed.
+`compiled("replay")` is the compiled form of `bot.core.kernel.replay.replay`. Lists of records
+become NumPy arrays whose record types are generated from the dataclasses. The compile cache lies in
+a folder named by the hash of all kernel sources, Numba, Python and CPU, because Numba's own index
+looks at one file only and runs stale code when a callee in another file has changed.
 """
 
 import hashlib
@@ -24,12 +25,13 @@ import bot.core.kernel.replay as entry_point
 from bot.core.kernel.records import World
 from bot.core.kernel.registry import KERNEL_FUNCTIONS
 
-# _nrt=False leaves out reference counting: the kernel allocates nothing, and counting every array of the
-# World at every call made the loop 20 times slower. forceinline lets LLVM see through the small functions.
-# error_model numpy: a division by zero does not raise, as every divisor is guarded in the kernel itself.
-# Neither fastmath nor parallel: both change results.
-OPTIONS = {"cache": True, "error_model": "numpy", "_nrt": False, "forceinline": True}
+# _nrt=False leaves out reference counting: the kernel allocates nothing, and counting every array
+# of the World at every call made the loop 20 times slower. forceinline lets LLVM see through the
+# small functions. error_model numpy: a division by zero does not raise, as every divisor is guarded
+# in the kernel itself. Neither fastmath nor parallel: both change results.
+OPTIONS: Any = {"cache": True, "error_model": "numpy", "_nrt": False, "forceinline": True}
 
+RECORD_LISTS = ("tiers", "specs", "symbols", "positions", "intents")
 FIELD_DTYPES = {int: np.int64, float: np.float64}
 
 
@@ -50,19 +52,23 @@ def kernel_hash() -> str:
     for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     digest.update(Path(__file__).read_bytes())
-    cpu = f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    cpu = (
+        f"{platform.machine()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    )
     digest.update(f"{numba.__version__} {sys.version} {np.__version__} {cpu}".encode())
     return digest.hexdigest()[:16]
 
 
 @cache
 def _namespace() -> dict[str, Callable[..., Any]]:
-    """Return name -> compiled form of every kernel function; compilation itself happens at first call."""
+    """Return name -> compiled form of every kernel function; compilation itself happens at first
+    call."""
     import numba
 
     folder = cache_root() / kernel_hash()
     folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)
+    config: Any = numba.config
+    config.CACHE_DIR = str(folder)
     scopes: dict[str, dict[str, Any]] = {}
     compiled_by_name: dict[str, Callable[..., Any]] = {}
     for function in KERNEL_FUNCTIONS:
@@ -71,7 +77,8 @@ def _namespace() -> dict[str, Callable[..., Any]]:
         twin.__module__ = function.__module__
         twin.__qualname__ = function.__qualname__
         compiled_by_name[function.__name__] = numba.njit(**OPTIONS)(twin)
-    # Each module's copy of the global names now points at the compiled forms, so calls stay compiled.
+    # Each module's copy of the global names now points at the compiled forms, so calls stay
+    # compiled.
     for scope in scopes.values():
         for name in compiled_by_name.keys() & scope.keys():
             scope[name] = compiled_by_name[name]
@@ -92,7 +99,9 @@ def record_dtype(record: type) -> np.dtype[Any]:
     """
     for field in fields(record):
         if field.type not in FIELD_DTYPES:
-            raise TypeError(f"{record.__name__}.{field.name}: expected int or float, was {field.type}")
+            raise TypeError(
+                f"{record.__name__}.{field.name}: expected int or float, was {field.type}"
+            )
     return np.dtype([(field.name, FIELD_DTYPES[field.type]) for field in fields(record)])  # type: ignore[index]
 
 
@@ -112,24 +121,19 @@ def plain_array(values: Sequence[float] | array[Any]) -> np.ndarray[Any, Any]:
 
 
 def to_arrays(world: World) -> Any:
-    """Return a copy of `world` for the compiled loop: records as elements of arrays, lists as arrays.
+    """Return a copy of `world` for the compiled loop: records as elements of arrays, lists as
+    arrays.
 
     The element types are named here, because an empty or all-zero list does not show its type.
     """
-    single = {name: record_array([getattr(world, name)])[0] for name in ("params", "account")}
-    many = {
-        name: record_array(getattr(world, name))
-        for name in ("tiers", "specs", "symbols", "positions", "intents")
-    }
-    integers = {
-        name: np.array(getattr(world, name), dtype=np.int64)
-        for name in ("strategies", "verdicts", "samples", "window_times")
-    }
-    floats = {
-        name: np.array(getattr(world, name), dtype=np.float64)
-        for name in ("wishes", "returns", "window_equity")
-    }
-    return World(**single, **many, **integers, **floats)
+    columns: dict[str, Any] = {name: record_array(getattr(world, name)) for name in RECORD_LISTS}
+    for name in ("params", "account"):
+        columns[name] = record_array([getattr(world, name)])[0]
+    for name in ("strategies", "verdicts", "samples", "window_times"):
+        columns[name] = np.array(getattr(world, name), dtype=np.int64)
+    for name in ("wishes", "returns", "window_equity"):
+        columns[name] = np.array(getattr(world, name), dtype=np.float64)
+    return World(**columns)
 
 
 def read_back(world: World, arrays: Any) -> None:

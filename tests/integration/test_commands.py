@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from array import array
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bot.sim.markets import MarketModel, SyntheticMarket
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 HOUR = 3_600_000
+COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 SYMBOLS = ("BTC-USDT-PERP", "ETH-USDT-PERP", "XRP-USDT-PERP")
 
 
@@ -48,25 +48,19 @@ def write_candles(folder: Path, candles: Candles, timeframe: str, skip: int = 0)
 
 def make_data(folder: Path, timeframe_ms: int, timeframe: str, bars: int, holes: bool) -> None:
     """Write a synthetic market; with `holes` one symbol misses bars and one starts later."""
-    model = MarketModel(seed=7, symbols=SYMBOLS, timeframe_ms=timeframe_ms, start_ms=1_700_006_400_000)
+    model = MarketModel(
+        seed=7, symbols=SYMBOLS, timeframe_ms=timeframe_ms, start_ms=1_700_006_400_000
+    )
     for k, candles in enumerate(SyntheticMarket(model).market_data(bars).candles):
         late = bars // 3 if holes and k == 2 else 0
-        cut = Candles(
-            candles.symbol,
-            *(array(c.typecode, c[late:]) for c in (
-                candles.timestamp,
-                candles.open,
-                candles.high,
-                candles.low,
-                candles.close,
-                candles.volume,
-            )),
-        )
+        columns = [getattr(candles, name)[late:] for name in COLUMNS]
+        cut = Candles(candles.symbol, *columns)
         write_candles(folder, cut, timeframe, skip=17 if holes and k == 1 else 0)
 
 
 def outcome(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return the JSON object a command printed, without the one number that is about the machine."""
+    """Return the JSON object a command printed, without the one number that is about the
+    machine."""
     assert result.returncode == 0, result.stderr
     printed: dict[str, Any] = json.loads(result.stdout)
     del printed["elapsed_s"]
@@ -78,9 +72,17 @@ def assert_paper_equals_backtest(tmp_path: Path, options: list[str], least: int)
     lists = {name: tmp_path / f"{name}.csv" for name in ("paper", "plain", "compiled", "auto")}
     paper = outcome(
         run(
-            "bot", "paper", "--market", "replay", "--speed", "max", "--json",
-            "--trades", str(lists["paper"]), *options,
-        )  # fmt: skip
+            "bot",
+            "paper",
+            "--market",
+            "replay",
+            "--speed",
+            "max",
+            "--json",
+            "--trades",
+            str(lists["paper"]),
+            *options,
+        )
     )
     for engine in ("plain", "compiled", "auto"):
         words = ["--engine", engine, "--json", "--trades", str(lists[engine])]
@@ -109,7 +111,12 @@ def test_paper_and_backtest_print_the_same(
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="REAL DATA MISSING: ../shared/data is not there")
 def test_paper_and_backtest_agree_on_a_real_year(tmp_path: Path) -> None:
-    options = ["--data", str(SHARED / "binance-perp"), "--data", str(SHARED / "binance-perp-funding")]
+    options = [
+        "--data",
+        str(SHARED / "binance-perp"),
+        "--data",
+        str(SHARED / "binance-perp-funding"),
+    ]
     options += ["--symbols", ",".join(SYMBOLS), "--timeframe", "1h"]
     options += ["--start", "2024-01-01", "--end", "2025-01-01"]
     printed = assert_paper_equals_backtest(tmp_path, options, least=10)

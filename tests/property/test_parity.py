@@ -41,7 +41,8 @@ def assert_equal_runs(one: Run, other: Run) -> None:
 
 @st.composite
 def markets(draw: st.DrawFn) -> Market:
-    """Random markets of one to five symbols, from calm to violent, with holes, gaps and late starts."""
+    """Random markets of one to five symbols, from calm to violent, with holes, gaps and late
+    starts."""
     return random_market(
         seed=draw(st.integers(0, 10_000)),
         symbols=draw(st.integers(1, 5)),
@@ -91,9 +92,7 @@ def runs(draw: st.DrawFn) -> tuple[Market, Params, tuple[int, ...], float, float
 def build(drawn: tuple[Market, Params, tuple[int, ...], float, float]) -> World:
     market, params, kinds, balance, tick = drawn
     specs = [make_spec(tick=tick) for _ in market.candles]
-    return make_world(
-        params=replace(params), strategies=kinds, specs=specs, balance=balance
-    )
+    return make_world(params=replace(params), strategies=kinds, specs=specs, balance=balance)
 
 
 @settings(max_examples=120)
@@ -124,7 +123,8 @@ def test_the_reference_profile_is_the_same_in_all_three(market: Market) -> None:
 
 
 def test_the_random_runs_are_not_empty() -> None:
-    """The properties above would hold for a market that never trades; these numbers show it does."""
+    """The properties above would hold for a market that never trades; these numbers show it
+    does."""
     params = Params(warmup_bars=5, trend_band=0.2, momentum_entry=0.5, reversion_entry=1.0)
     market = random_market(seed=3, symbols=4, bars=400, volatility=0.008, holes=0.05)
     params.drawdown_limit = params.fast_drawdown_limit = params.daily_loss_limit = 0.95

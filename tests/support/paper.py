@@ -1,4 +1,5 @@
-"""Runs a market of `tests.support.worlds` through the paper engine: core.step and the simulated exchange."""
+"""Runs a market of `tests.support.worlds` through the paper engine: core.step and the simulated
+exchange."""
 
 from array import array
 

@@ -1,14 +1,15 @@
 """Fills, funding, equity and finished trades, booked on two paths that must agree.
 
-Path one keeps what people ask for: deposits, realised profit, fees, funding, and the unrealised profit
-of open positions from their entry prices. Path two keeps only cash: a buy spends quantity x price, a sell
-earns it, and equity is cash plus the value of what is held. The paths share no intermediate result, so
-their difference is a real check (DESIGN section 3).
+Path one keeps what people ask for: deposits, realised profit, fees, funding, and the unrealised
+profit of open positions from their entry prices. Path two keeps only cash: a buy spends quantity x
+price, a sell earns it, and equity is cash plus the value of what is held. The paths share no
+intermediate result, so their difference is a real check (DESIGN section 3).
 """
 
 from bot.core.kernel.codes import FLAT
 from bot.core.kernel.levels import set_levels
-from bot.core.kernel.records import Account, Position, Spec, Trade, World
+from bot.core.kernel.params import Spec
+from bot.core.kernel.records import Account, Position, Trade, World
 from bot.core.kernel.registry import kernel
 
 IDENTITY_TOLERANCE = 1e-6  # USDT for every 10,000 USDT of equity, at least this much
@@ -18,7 +19,8 @@ IDENTITY_TOLERANCE = 1e-6  # USDT for every 10,000 USDT of equity, at least this
 def book_increase(
     a: Account, pos: Position, spec: Spec, side: int, contracts: float, price: float, paid: float
 ) -> None:
-    """Book a fill of `contracts` at `price` that opens or adds to a position on `side`; fee `paid`."""
+    """Book a fill of `contracts` at `price` that opens or adds to a position on `side`; fee
+    `paid`."""
     a.cash -= side * contracts * spec.multiplier * price
     a.cash -= paid
     a.fees += paid
@@ -35,7 +37,8 @@ def book_increase(
 def book_reduce(
     a: Account, pos: Position, spec: Spec, contracts: float, price: float, paid: float
 ) -> None:
-    """Book a fill of `contracts` at `price` that closes all or a part of the position; fee `paid`."""
+    """Book a fill of `contracts` at `price` that closes all or a part of the position; fee
+    `paid`."""
     quantity = contracts * spec.multiplier
     gain = pos.side * (price - pos.entry_price) * quantity
     a.cash += pos.side * quantity * price
@@ -69,7 +72,8 @@ def book_entry(w: World, k: int, time: int, contracts: float, price: float, paid
 def funding_payment(side: int, contracts: float, mark: float, rate: float, spec: Spec) -> float:
     """Return what a settlement brings us in USDT: positive is received, negative paid.
 
-    Longs pay shorts when the rate is positive. Source: KuCoin Futures, funding = position value x rate.
+    Longs pay shorts when the rate is positive. Source: KuCoin Futures, funding = position value x
+    rate.
 
     Example: long 2 coins at 50,000 with rate 0.0001 receives -10.
     """

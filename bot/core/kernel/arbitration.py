@@ -1,9 +1,9 @@
 """Collisions between wishes, and who wins (DESIGN section 4).
 
-Exits come before entries. The owner keeps its symbol; only the owner, a stop or risk closes it. Opposite
-entries are both refused. Same side: the first strategy in configuration order. Caps go by strength, then
-configuration order, then symbol. Every wish ends with a verdict, and `audit_entries` checks the outcome
-by rules of its own.
+Exits come before entries. The owner keeps its symbol; only the owner, a stop or risk closes it.
+Opposite entries are both refused. Same side: the first strategy in configuration order. Caps go by
+strength, then configuration order, then symbol. Every wish ends with a verdict, and `audit_entries`
+checks the outcome by rules of its own.
 """
 
 from bot.core.kernel.codes import (
@@ -67,7 +67,8 @@ def ask_strategies(w: World, k: int) -> int:
 
 @kernel
 def judge_owned(w: World, k: int) -> None:
-    """Give the wishes for a symbol that is held their verdict: its owner stays, all others are refused."""
+    """Give the wishes for a symbol that is held their verdict: its owner stays, all others are
+    refused."""
     n = len(w.symbols)
     pos = w.positions[k]
     for j in range(len(w.strategies)):
@@ -83,8 +84,8 @@ def judge_owned(w: World, k: int) -> None:
 
 
 @kernel
-def judge_free(w: World, k: int, mode: int) -> int:
-    """Give the wishes for a free symbol their verdict; return 1 when one of them is a candidate."""
+def opposed(w: World, k: int) -> bool:
+    """Return whether strategies want both sides of symbol `k`."""
     n = len(w.symbols)
     longs = 0
     shorts = 0
@@ -94,27 +95,40 @@ def judge_free(w: World, k: int, mode: int) -> int:
             longs += 1
         elif side < 0:
             shorts += 1
-    if longs > 0 and shorts > 0:
+    return longs > 0 and shorts > 0
+
+
+@kernel
+def entry_bar(w: World, k: int, mode: int) -> int:
+    """Return the verdict that bars every entry on the free symbol `k`, or PENDING when none
+    does."""
+    if opposed(w, k):
         w.account.collisions_opposite += 1
+        return OPPOSITE
+    if mode != RUN:
+        return MODE
+    if w.symbols[k].locked != 0:
+        return LOCKED
+    if w.intents[k].kind != NO_INTENT:
+        return IN_FLIGHT
+    if w.account.equity <= 0.0:
+        return NO_EQUITY
+    return PENDING
+
+
+@kernel
+def judge_free(w: World, k: int, mode: int) -> int:
+    """Give the wishes for a free symbol their verdict; return 1 when one of them is a candidate."""
+    n = len(w.symbols)
+    verdict = entry_bar(w, k, mode)
     candidates = 0
     for j in range(len(w.strategies)):
         if w.wishes[j * n + k] == 0.0:
             continue
-        verdict = SAME_SIDE
-        if longs > 0 and shorts > 0:
-            verdict = OPPOSITE
-        elif mode != RUN:
-            verdict = MODE
-        elif w.symbols[k].locked != 0:
-            verdict = LOCKED
-        elif w.intents[k].kind != NO_INTENT:
-            verdict = IN_FLIGHT
-        elif w.account.equity <= 0.0:
-            verdict = NO_EQUITY
-        elif candidates == 0:
-            verdict = PENDING
-            candidates = 1
         w.verdicts[j * n + k] = verdict
+        if verdict == PENDING:
+            candidates = 1
+            verdict = SAME_SIDE  # the first in configuration order stands for all
     return candidates
 
 
@@ -122,7 +136,8 @@ def judge_free(w: World, k: int, mode: int) -> int:
 def strongest(w: World) -> int:
     """Return the index of the strongest open candidate, or -1; the first one wins a tie.
 
-    Wishes are laid out strategy by strategy, so the first is first in configuration order, then symbol.
+    Wishes are laid out strategy by strategy, so the first is first in configuration order, then
+    symbol.
     """
     best = -1
     for i in range(len(w.wishes)):
@@ -198,9 +213,11 @@ def audit_entry(w: World, k: int, time: int) -> int:
 
 @kernel
 def audit_entries(w: World, time: int) -> int:
-    """Return how many rules the accepted entries of this cycle break; 0 unless arbitration is wrong.
+    """Return how many rules the accepted entries of this cycle break; 0 unless arbitration is
+    wrong.
 
-    It recomputes the totals from nothing but the intents and positions, and does not look at verdicts.
+    It recomputes the totals from nothing but the intents and positions, and does not look at
+    verdicts.
     """
     broken = 0
     entries = 0

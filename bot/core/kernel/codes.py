@@ -1,7 +1,7 @@
 """The integers of the kernel and the words people see for them.
 
-Kernel code knows small integers only; everything outside shows the names below. A code that is added
-here must get a name, which a test checks.
+Kernel code knows small integers only; everything outside shows the names below. A code that is
+added here must get a name, which a test checks.
 """
 
 LONG = 1

@@ -1,9 +1,9 @@
 """One decision cycle: what is seen, what is judged, what is wanted. The same for every caller.
 
-The caller's order at one bar time T (DESIGN section 3): stops inside the bar, `see_bar` for each bar,
-funding, `judge`, then `decide` with the mode that holds, then fills at the open. `decide` leaves the
-outcome in `World.intents` and `World.verdicts`. It never clears an intent: what is wanted stays wanted
-until the caller has seen it filled or void.
+The caller's order at one bar time T (DESIGN section 3): stops inside the bar, `see_bar` for each
+bar, funding, `judge`, then `decide` with the mode that holds, then fills at the open. `decide`
+leaves the outcome in `World.intents` and `World.verdicts`. It never clears an intent: what is
+wanted stays wanted until the caller has seen it filled or void.
 """
 
 from bot.core.kernel.accounting import mark_equity

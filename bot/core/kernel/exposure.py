@@ -19,7 +19,8 @@ def worst_price(w: World, reference: float) -> float:
 
 @kernel
 def used_notional(w: World, k: int) -> float:
-    """Return the notional symbol `k` uses, USDT: its position at the mark, or its accepted entry."""
+    """Return the notional symbol `k` uses, USDT: its position at the mark, or its accepted
+    entry."""
     if w.positions[k].side != FLAT:
         return w.positions[k].contracts * w.specs[k].multiplier * w.symbols[k].mark
     intent = w.intents[k]
@@ -31,7 +32,8 @@ def used_notional(w: World, k: int) -> float:
 
 @kernel
 def used_risk(w: World, k: int) -> float:
-    """Return what symbol `k` loses if its stop is hit, from entry, USDT; 0 once the stop locks a gain."""
+    """Return what symbol `k` loses if its stop is hit, from entry, USDT; 0 once the stop locks a
+    gain."""
     pos = w.positions[k]
     if pos.side != FLAT:
         loss = pos.side * (pos.entry_price - pos.stop_price)
@@ -56,7 +58,8 @@ def used_margin(w: World, k: int) -> float:
 
 @kernel
 def used_side(w: World, k: int) -> int:
-    """Return the side symbol `k` is exposed on: of its position or of its accepted entry, 0 for none."""
+    """Return the side symbol `k` is exposed on: of its position or of its accepted entry, 0 for
+    none."""
     if w.positions[k].side != FLAT:
         return w.positions[k].side
     if w.intents[k].kind == ENTRY:
@@ -68,7 +71,8 @@ def used_side(w: World, k: int) -> int:
 def correlation(w: World, i: int, j: int, time: int) -> float:
     """Return Pearson's correlation of the common hourly returns of two symbols, in [-1, 1].
 
-    With fewer than `correlation_min_samples` common samples, or without any variation, the answer is
+    With fewer than `correlation_min_samples` common samples, or without any variation, the answer
+    is
     1.0: what cannot be measured is treated as correlated.
     """
     newest = time // w.params.sample_ms

@@ -7,7 +7,8 @@ missing is no event: `update` is simply not called, and every indicator stands s
 import math
 
 from bot.core.kernel.codes import PANIC, RANGE, TRENDING
-from bot.core.kernel.records import CORRELATION_SLOTS, Params, SymbolState
+from bot.core.kernel.params import Params
+from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
 from bot.core.kernel.registry import kernel
 
 
@@ -24,7 +25,8 @@ def start(s: SymbolState, high: float, low: float, close: float) -> None:
 
 @kernel
 def update_trend(s: SymbolState, p: Params, high: float, low: float, close: float) -> None:
-    """Move the averages, the average true range and the directional index (Wilder, 1978) by one bar."""
+    """Move the averages, the average true range and the directional index (Wilder, 1978) by one
+    bar."""
     s.ema_fast += p.ema_fast * (close - s.ema_fast)
     s.ema_slow += p.ema_slow * (close - s.ema_slow)
     true_range = max(high, s.mark) - min(low, s.mark)
@@ -70,7 +72,8 @@ def update_momentum(s: SymbolState, p: Params, close: float) -> None:
 
 @kernel
 def update_reversion(s: SymbolState, p: Params, close: float) -> None:
-    """Move the mean and variance of the price by one bar; the z-score is the distance in deviations."""
+    """Move the mean and variance of the price by one bar; the z-score is the distance in
+    deviations."""
     gap = close - s.mean_price
     s.mean_price += p.reversion_alpha * gap
     s.var_price = (1.0 - p.reversion_alpha) * (s.var_price + p.reversion_alpha * gap * gap)
@@ -91,7 +94,8 @@ def update_cross(s: SymbolState, p: Params, close: float) -> None:
 
 @kernel
 def market_regime(s: SymbolState, p: Params) -> int:
-    """Return the regime: PANIC when short-term volatility towers over the long-term one, else by ADX."""
+    """Return the regime: PANIC when short-term volatility towers over the long-term one, else by
+    ADX."""
     if s.vol_slow > 0.0 and s.vol_fast >= s.vol_slow * p.panic_ratio * p.panic_ratio:
         return PANIC
     if s.adx >= p.trend_adx:
@@ -125,10 +129,11 @@ def update(s: SymbolState, p: Params, time: int, high: float, low: float, close:
 def update_samples(
     s: SymbolState, p: Params, k: int, time: int, returns: list[float], samples: list[int]
 ) -> None:
-    """Keep the hourly return when `time` ends an hour and the sample before is exactly one step older.
+    """Keep the hourly return when `time` ends an hour and the sample before is exactly one step
+    older.
 
-    Bars longer than an hour give one sample each. A return across a hole is not kept: it would be set
-    against the one-hour return of another symbol.
+    Bars longer than an hour give one sample each. A return across a hole is not kept: it would be
+    set against the one-hour return of another symbol.
     """
     if time % p.sample_ms != 0:
         return

@@ -1,8 +1,9 @@
 """Stop, target, trailing and liquidation levels of a position, and what one bar does to them."""
 
 from bot.core.kernel.codes import LIQUIDATION, STOP, TARGET
+from bot.core.kernel.params import Params, Spec
 from bot.core.kernel.prices import market_price, round_near
-from bot.core.kernel.records import Params, Position, Spec, SymbolState
+from bot.core.kernel.records import Position, SymbolState
 from bot.core.kernel.registry import kernel
 
 
@@ -24,8 +25,8 @@ def liquidation_distance(leverage: float, p: Params, spec: Spec) -> float:
 def stop_distance(s: SymbolState, leverage: float, p: Params, spec: Spec) -> float:
     """Return the stop distance as a fraction of entry, or 0 when none inside the limits is safe.
 
-    Volatility proposes, `stop_min`..`stop_max` bounds it, and it ends before the liquidation price by
-    `stop_liquidation_buffer` of that distance.
+    Volatility proposes, `stop_min`..`stop_max` bounds it, and it ends before the liquidation price
+    by `stop_liquidation_buffer` of that distance.
     """
     distance = p.stop_min
     if s.mark > 0.0:
@@ -85,8 +86,9 @@ def bar_exit(
 ) -> int:
     """Return what a bar does to a position: STOP, TARGET, LIQUIDATION, or 0 for nothing.
 
-    A level of 0 is not there. A bar that opens beyond the liquidation price liquidates; else the stop
-    comes before everything inside the bar, and the target fills when price trades one tick through it.
+    A level of 0 is not there. A bar that opens beyond the liquidation price liquidates; else the
+    stop comes before everything inside the bar, and the target fills when price trades one tick
+    through it.
     """
     worst = low
     best = high

@@ -1,11 +1,13 @@
 """What the account as a whole may do: balance tier, daily loss, drawdown, the day roll.
 
-Only losses are judged here and only facts are written (`killed_at`, `daily_locked`). What follows from
-them is a mode, and in the trading process a mode has more causes than these (bot/core/modes.py).
+Only losses are judged here and only facts are written (`killed_at`, `daily_locked`). What follows
+from them is a mode, and in the trading process a mode has more causes than these
+(bot/core/modes.py).
 """
 
 from bot.core.kernel.codes import FLATTEN, REDUCE_ONLY, RUN
-from bot.core.kernel.records import WINDOW_SLOTS, Account, Params, Tier, World
+from bot.core.kernel.params import Params, Tier
+from bot.core.kernel.records import WINDOW_SLOTS, Account, World
 from bot.core.kernel.registry import kernel
 
 DAY = 86_400_000  # ms
@@ -35,7 +37,8 @@ def choose_tier(a: Account, tiers: list[Tier], p: Params) -> int:
 def window_peak(w: World, time: int) -> float:
     """Add the present equity to the fast-drawdown window and return the window's maximum.
 
-    The ring holds a decreasing sequence: a sample that a later, higher one makes irrelevant is dropped.
+    The ring holds a decreasing sequence: a sample that a later, higher one makes irrelevant is
+    dropped.
     """
     a = w.account
     oldest = time - w.params.fast_window_ms
@@ -76,9 +79,9 @@ def judge_limits(w: World, time: int) -> None:
     a.fast_drawdown = share_lost(window_peak(w, time), a.equity)
     if a.daily_loss > p.daily_loss_limit:
         a.daily_locked = 1
-    if a.drawdown > p.drawdown_limit or a.fast_drawdown > p.fast_drawdown_limit:
-        if a.killed_at == 0:
-            a.killed_at = time
+    exceeded = a.drawdown > p.drawdown_limit or a.fast_drawdown > p.fast_drawdown_limit
+    if exceeded and a.killed_at == 0:
+        a.killed_at = time
 
 
 @kernel

@@ -3,17 +3,18 @@
 import math
 
 from bot.core.kernel.codes import MAKER
-from bot.core.kernel.records import Params, Spec
+from bot.core.kernel.params import Params, Spec
 from bot.core.kernel.registry import kernel
 
-# A price that is on the grid may come out of a division a few units in the last place off it; this much
-# of a tick is treated as noise.
+# A price that is on the grid may come out of a division a few units in the last place off it; this
+# much of a tick is treated as noise.
 GRID_NOISE = 1e-6
 
 
 @kernel
 def on_grid(steps: float, spec: Spec) -> float:
-    """Return the price that lies `steps` whole ticks above zero, as the nearest float to the decimal."""
+    """Return the price that lies `steps` whole ticks above zero, as the nearest float to the
+    decimal."""
     if spec.ticks_per_unit > 0.0:
         return steps / spec.ticks_per_unit
     return steps * spec.tick
@@ -21,7 +22,8 @@ def on_grid(steps: float, spec: Spec) -> float:
 
 @kernel
 def round_down(price: float, spec: Spec) -> float:
-    """Return the highest grid price at or below `price`; the price itself where there is no grid."""
+    """Return the highest grid price at or below `price`; the price itself where there is no
+    grid."""
     if spec.tick <= 0.0:
         return price
     return on_grid(float(math.floor(price / spec.tick + GRID_NOISE)), spec)
@@ -45,7 +47,8 @@ def round_near(price: float, spec: Spec) -> float:
 
 @kernel
 def market_price(price: float, side: int, p: Params, spec: Spec) -> float:
-    """Return what a market order gets when the market stands at `price`: worse by slippage, to the tick.
+    """Return what a market order gets when the market stands at `price`: worse by slippage, to the
+    tick.
 
     `side` is 1 for a buy, -1 for a sell. Rounding is against us, so costs are never understated.
 
@@ -66,7 +69,8 @@ def entry_limit(reference: float, side: int, p: Params, spec: Spec) -> float:
 
 @kernel
 def entry_fills(price: float, limit_price: float, side: int) -> bool:
-    """Return whether an IOC limit order would fill at `price`; without a limit (0) it always does."""
+    """Return whether an IOC limit order would fill at `price`; without a limit (0) it always
+    does."""
     if limit_price <= 0.0:
         return True
     if side > 0:

@@ -1,4 +1,5 @@
-"""Which functions belong to the kernel. Research compiles this list; nothing here compiles anything."""
+"""Which functions belong to the kernel. Research compiles this list; nothing here compiles
+anything."""
 
 from collections.abc import Callable
 from typing import Any

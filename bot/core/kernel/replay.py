@@ -1,8 +1,8 @@
 """The loop over candle arrays: backtests, walk-forward and optimisation.
 
-It composes the same functions as `core.step` and the simulated exchange in profile `bar`, in the same
-order at one instant (DESIGN section 3), and agrees with them in every bit. Times: the bar that opens at
-T - timeframe ends at T; what happens inside it is stamped T.
+It composes the same functions as `core.step` and the simulated exchange in profile `bar`, in the
+same order at one instant (DESIGN section 3), and agrees with them in every bit. Times: the bar that
+opens at T - timeframe ends at T; what happens inside it is stamped T.
 """
 
 from typing import NamedTuple
@@ -55,7 +55,9 @@ class Tape(NamedTuple):
 
 
 @kernel
-def close_at(w: World, k: int, time: int, price: float, maker: int, reason: int, out: Trade) -> None:
+def close_at(
+    w: World, k: int, time: int, price: float, maker: int, reason: int, out: Trade
+) -> None:
     """Close the whole position on symbol `k` at `price` and write its trade."""
     pos = w.positions[k]
     contracts = pos.contracts
@@ -68,7 +70,8 @@ def close_at(w: World, k: int, time: int, price: float, maker: int, reason: int,
 def inside_bar(
     w: World, k: int, time: int, open_: float, high: float, low: float, out: Trade
 ) -> int:
-    """Let the bar that ends at `time` trigger stop, target or liquidation; return the trades made."""
+    """Let the bar that ends at `time` trigger stop, target or liquidation; return the trades
+    made."""
     pos = w.positions[k]
     spec = w.specs[k]
     p = w.params
@@ -99,7 +102,8 @@ def inside_bar(
 
 @kernel
 def settle_funding(w: World, tape: Tape, k: int, time: int) -> None:
-    """Settle what falls due on symbol `k` up to `time`, on a position opened before the settlement."""
+    """Settle what falls due on symbol `k` up to `time`, on a position opened before the
+    settlement."""
     cursor = tape.funding_cursor[k]
     while cursor < tape.funding_first[k + 1] and tape.funding_times[cursor] <= time:
         pos = w.positions[k]
@@ -115,9 +119,11 @@ def settle_funding(w: World, tape: Tape, k: int, time: int) -> None:
 
 @kernel
 def fill_exit(w: World, tape: Tape, k: int, time: int, out: Trade) -> int:
-    """Fill the exit wanted on symbol `k` at the open of the bar that begins at `time`, if there is one.
+    """Fill the exit wanted on symbol `k` at the open of the bar that begins at `time`, if there is
+    one.
 
-    Return the trades made. A reversal of the reference strategy is sized here, on the equity it left.
+    Return the trades made. A reversal of the reference strategy is sized here, on the equity it
+    left.
     """
     cursor = tape.cursor[k]
     if cursor >= tape.first[k + 1] or tape.times[cursor] != time:
@@ -190,8 +196,8 @@ def replay(
 ) -> tuple[int, int]:
     """Run cycles `begin`..`end` (exclusive); return the next cycle to run and the trades written.
 
-    Cycle i ends at `first_time + i * timeframe`. The loop pauses early when `trades` has no room left;
-    the caller empties it and calls again. `curve[i]` becomes the equity of cycle i.
+    Cycle i ends at `first_time + i * timeframe`. The loop pauses early when `trades` has no room
+    left; the caller empties it and calls again. `curve[i]` becomes the equity of cycle i.
     """
     n = len(w.positions)
     step = w.params.timeframe_ms

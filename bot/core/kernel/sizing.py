@@ -20,7 +20,8 @@ from bot.core.kernel.exposure import (
     used_risk,
     worst_price,
 )
-from bot.core.kernel.records import Account, Params, Tier, World
+from bot.core.kernel.params import Params, Tier
+from bot.core.kernel.records import Account, World
 from bot.core.kernel.registry import kernel
 
 
@@ -56,7 +57,8 @@ def room_left(
 
 @kernel
 def used_totals(w: World, held_only: bool) -> tuple[float, float, float]:
-    """Return notional, stop risk and margin in use, USDT; accepted entries count unless `held_only`."""
+    """Return notional, stop risk and margin in use, USDT; accepted entries count unless
+    `held_only`."""
     total = 0.0
     risk = 0.0
     margin = 0.0
@@ -71,7 +73,8 @@ def used_totals(w: World, held_only: bool) -> tuple[float, float, float]:
 
 @kernel
 def whole_contracts(w: World, k: int, notional: float) -> float:
-    """Return how many contracts of symbol `k` a notional buys at the worst entry price; at least 0."""
+    """Return how many contracts of symbol `k` a notional buys at the worst entry price; at least
+    0."""
     price = w.specs[k].multiplier * worst_price(w, w.symbols[k].mark)
     if price <= 0.0 or notional <= 0.0:
         return 0.0

@@ -1,12 +1,13 @@
 """What each strategy wants for one symbol: a signed strength to enter, and whether to leave.
 
-A strategy looks only at the indicators of its symbol and at the market regime it is made for; money,
-caps and other strategies are none of its business. Strength is in comparable units (multiples of the
-entry threshold), so that arbitration can rank wishes of different strategies.
+A strategy looks only at the indicators of its symbol and at the market regime it is made for;
+money, caps and other strategies are none of its business. Strength is in comparable units
+(multiples of the entry threshold), so that arbitration can rank wishes of different strategies.
 """
 
 from bot.core.kernel.codes import EMA_CROSS, MOMENTUM, PANIC, RANGE, REVERSION, TREND, TRENDING
-from bot.core.kernel.records import Params, SymbolState
+from bot.core.kernel.params import Params
+from bot.core.kernel.records import SymbolState
 from bot.core.kernel.registry import kernel
 
 
@@ -64,7 +65,8 @@ def cross_signal(s: SymbolState, p: Params) -> float:
 
 @kernel
 def entry_signal(kind: int, s: SymbolState, p: Params) -> float:
-    """Return the wish of strategy `kind`: its sign is the side, its size the strength, 0 is no wish."""
+    """Return the wish of strategy `kind`: its sign is the side, its size the strength, 0 is no
+    wish."""
     if kind == EMA_CROSS:
         return cross_signal(s, p)
     if s.bars < p.warmup_bars:
