@@ -65,7 +65,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="directory with SYMBOL-INTERVAL.csv.gz files, searched with its sub-folders; repeatable",
+        help="folder with SYMBOL-INTERVAL.csv.gz files, sub-folders too; repeatable",
     )
     market.add_argument(
         "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"

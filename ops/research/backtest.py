@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.errors import InvariantError
+from bot.core.errors import InputError, InvariantError
 from bot.core.kernel.records import Trade, World
 from bot.core.kernel.replay import Tape, finish, replay
 from bot.core.market import DAY_MS, MarketData
@@ -121,9 +121,20 @@ class CompiledLoop:
 
 
 def choose_loop(engine: str, bars: int) -> type[PlainLoop] | type[CompiledLoop]:
-    """Return the loop for `engine` (auto, plain, compiled); auto goes by the number of bars."""
+    """Return the loop for `engine` (auto, plain, compiled); auto goes by the number of bars.
+
+    Raises
+    ------
+    InputError : `compiled` was asked for and Numba is not installed
+    """
     if engine == "plain" or (engine == "auto" and bars <= PLAIN_BARS):
         return PlainLoop
+    from ops.research.compiled import available
+
+    if not available():
+        if engine == "auto":
+            return PlainLoop
+        raise InputError("engine: compiled needs Numba, which is not installed here")
     return CompiledLoop
 
 

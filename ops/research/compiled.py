@@ -42,6 +42,15 @@ def cache_root() -> Path:
     return Path(own) if own else Path(base) / "radbot"
 
 
+def available() -> bool:
+    """Return whether Numba can be imported here."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def kernel_hash() -> str:
     """Return the key of the compile cache: everything that can change the machine code."""
     import llvmlite.binding as llvm

@@ -126,6 +126,24 @@ def test_paper_and_backtest_agree_on_a_real_year(tmp_path: Path) -> None:
     assert_paper_equals_backtest(tmp_path, options + loose, least=100)
 
 
+def test_backtest_works_where_numba_is_not_installed(recorded: Path) -> None:
+    """`auto` falls back to plain Python with the same result; asking for `compiled` is refused."""
+    words = ["--data", str(recorded), "--symbols", SYMBOLS[0], "--timeframe", "1h", "--json"]
+    hidden = "import sys; sys.modules['numba'] = None; import ops.research.backtest as b; "
+    hidden += "b.PLAIN_BARS = 0; from ops.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def without_numba(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", hidden, "backtest", *words, *more]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    assert outcome(without_numba()) == outcome(run("ops", "backtest", *words, "--engine", "plain"))
+    refused = without_numba("--engine", "compiled")
+    assert refused.returncode == 2
+    assert "Numba" in refused.stderr
+
+
 def test_the_embedded_market_trades_within_a_minute_at_the_default_speed(tmp_path: Path) -> None:
     """Sixty one-minute bars are a minute at speed 60; virtual time shows the same hour at once."""
     result = run("bot", "paper", "--speed", "max", "--for", "60m", "--json", cwd=tmp_path)
