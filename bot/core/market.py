@@ -192,6 +192,16 @@ class MarketData:
             yield Row(open_ms, tuple(bars), tuple(funding))
 
 
+def ticks_per_unit(step: float) -> float:
+    """Return 1 / step where that is a whole number, else 0 (see `Spec.ticks_per_unit`).
+
+    >>> ticks_per_unit(0.1), ticks_per_unit(0.3), ticks_per_unit(5.0)
+    (10.0, 0.0, 0.0)
+    """
+    whole = float(round(1.0 / step))
+    return whole if whole > 0.0 and abs(whole * step - 1.0) < 1e-9 else 0.0
+
+
 def power_of_ten_at_most(limit: float) -> float:
     """Return the largest power of ten that is at most `limit` (> 0), found without logarithms.
 

@@ -7,7 +7,7 @@ from bot.core.errors import InvariantError
 from bot.core.kernel.codes import STRATEGY_CODES
 from bot.core.kernel.params import Params, Spec, Tier
 from bot.core.kernel.records import World, new_world
-from bot.core.market import HOUR_MS, MINUTE_MS, ContractSpec
+from bot.core.market import HOUR_MS, MINUTE_MS, ContractSpec, ticks_per_unit
 from bot.shell.config_schema import Config
 
 BPS = 1e4  # basis points in one
@@ -110,12 +110,10 @@ def to_spec(contract: ContractSpec, reference: bool) -> Spec:
     """
     if reference:
         return Spec(multiplier=1.0, tick=0.0, ticks_per_unit=0.0)
-    per_unit = 1.0 / contract.tick
-    whole = float(round(per_unit))
     return Spec(
         multiplier=float(contract.multiplier),
         tick=float(contract.tick),
-        ticks_per_unit=whole if abs(per_unit - whole) <= 1e-9 * whole else 0.0,
+        ticks_per_unit=ticks_per_unit(contract.tick),
         maintenance_rate=float(contract.maintenance_rate),
         max_leverage=float(contract.max_leverage),
     )
