@@ -4,7 +4,7 @@ from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import book_entry, book_funding, book_reduce, finish_trade
 from bot.core.kernel.codes import EXIT, FLAT, LIQUIDATION, SIDE_NAMES
 from bot.core.kernel.decide import want_reference_entry
-from bot.core.kernel.records import Trade
+from bot.core.kernel.records import Trade, World
 from bot.core.messages import (
     Effect,
     FundingSettled,
@@ -160,15 +160,23 @@ def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effe
     book_entry(world, k, event.now_ms, event.contracts, event.price, event.fee)
     effects = [*place_stop(state, k), *place_target(state, k)]
     if opened:
-        pos = world.positions[k]
-        text = (
-            f"opened {SIDE_NAMES[pos.side]} {event.contracts:g} at {event.price:g}, "
-            f"stop {pos.stop_price:g}, target {pos.target_price:g}"
-        )
+        text = describe_opening(world, k)
         effects.append(Notice(event.now_ms, Level.INFO, "opened", k, text))
     if not order.live:
         end_order(state, order)
     return effects
+
+
+def describe_opening(world: World, k: int) -> str:
+    """Return what a person reads when a position was opened on symbol `k`."""
+    pos = world.positions[k]
+    value = pos.contracts * world.specs[k].multiplier * pos.entry_price
+    stop, target = -100.0 * pos.side * pos.stop_distance, 100.0 * pos.side * pos.target_distance
+    return (
+        f"opened {SIDE_NAMES[pos.side]} {pos.contracts:g} ({value:,.0f} USDT) at "
+        f"{pos.entry_price:g}; stop {pos.stop_price:g} ({stop:+.1f} %), "
+        f"target {pos.target_price:g} ({target:+.1f} %)"
+    )
 
 
 def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:

@@ -235,7 +235,7 @@ class Paper(_Section):
     speed: Annotated[float, Field(gt=0, le=1e6)] | Literal["max"] = Field(
         60.0, description="Market seconds per second; max runs in virtual time and ends by itself."
     )
-    seed: int = Field(4, ge=0, le=2**31 - 1, description="Seed of the synthetic market.")
+    seed: int = Field(16, ge=0, le=2**31 - 1, description="Seed of the synthetic market.")
     market: Literal["synthetic", "replay"] = Field(
         "synthetic", description="Embedded generator, or recorded candles."
     )

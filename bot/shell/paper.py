@@ -21,6 +21,7 @@ from bot.sim.markets import MarketModel, SyntheticMarket
 
 SYNTHETIC_START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z: a run is repeated by its seed alone
 INSTALLATION = "paper"
+WARMUP_PERIODS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,11 @@ def recorded_source(data: MarketData, label: str) -> Source:
 
 
 def warmup_rows(config: Config) -> int:
-    """Return the bars an embedded market shows before trading starts."""
-    return config.warmup_bars_in_use()
+    """Return the bars an embedded market shows before trading starts: ten times the longest period.
+
+    At one-minute bars these are 40 hours, enough hourly returns to measure correlations with.
+    """
+    return WARMUP_PERIODS * config.warmup_bars_in_use()
 
 
 class Stop:
