@@ -14,4 +14,14 @@ rm -rf "$environment"
 # Wheels only: building a source package would run code that no hash covers.
 "$environment/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
     --only-binary :all: --require-hashes -r "$lock"
+
+# The commands radbot and radops, which run this checkout from any folder.
+packages=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+pwd >"$packages/radbot-checkout.pth"
+for entry in radbot:bot radops:ops; do
+    command=$environment/bin/${entry%%:*}
+    # shellcheck disable=SC2016 # expanded when the command runs
+    printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m %s "$@"\n' "${entry##*:}" >"$command"
+    chmod +x "$command"
+done
 touch "$environment/.stamp"
