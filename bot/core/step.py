@@ -218,10 +218,12 @@ def on_tick(state: State, event: Tick) -> list[Effect]:
 
 
 def on_finish(state: State, event: Finish) -> list[Effect]:
-    """Close what is open because the data ended; exits on their way keep their own reason."""
+    """Close what is open because the data ended, reason `end`; no reversal follows."""
     for intent in state.world.intents:
-        if intent.kind == EXIT:
-            intent.reverse_side = FLAT
+        intent.reverse_side = FLAT
+    for order in state.orders.values():
+        if order.role is Role.EXIT:
+            order.reason = END
     return close_all(state, END)
 
 

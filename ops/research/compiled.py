@@ -10,6 +10,7 @@ looks at one file only and runs stale code when a callee in another file has cha
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import types
 from array import array
@@ -31,6 +32,7 @@ from bot.core.kernel.registry import KERNEL_FUNCTIONS
 # in the kernel itself. Neither fastmath nor parallel: both change results.
 OPTIONS: Any = {"cache": True, "error_model": "numpy", "_nrt": False, "forceinline": True}
 
+KEPT_CACHES = 8
 RECORD_LISTS = ("tiers", "specs", "symbols", "positions", "intents")
 FIELD_DTYPES = {int: np.int64, float: np.float64}
 
@@ -68,14 +70,27 @@ def kernel_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def forget_old_caches(present: Path) -> None:
+    """Delete the compile caches of earlier kernels, but for the newest few."""
+    present.touch()
+    others = sorted(
+        (path for path in present.parent.iterdir() if path.is_dir() and path != present),
+        key=lambda path: path.stat().st_mtime,
+        reverse=True,
+    )
+    for path in others[KEPT_CACHES:]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @cache
 def _namespace() -> dict[str, Callable[..., Any]]:
     """Return name -> compiled form of every kernel function; compilation itself happens at first
     call."""
     import numba
 
-    folder = cache_root() / kernel_hash()
+    folder = cache_root() / "kernel" / kernel_hash()
     folder.mkdir(parents=True, exist_ok=True)
+    forget_old_caches(folder)
     config: Any = numba.config
     config.CACHE_DIR = str(folder)
     scopes: dict[str, dict[str, Any]] = {}

@@ -1,7 +1,8 @@
 """The integers of the kernel and the words people see for them.
 
-Kernel code knows small integers only; everything outside shows the names below. A code that is
-added here must get a name, which a test checks.
+Kernel code knows small integers only; everything outside shows the names below. A code that people
+can meet must get a name, which a test checks; what an intent asks for and how an order trades stay
+inside.
 """
 
 LONG = 1
@@ -52,7 +53,6 @@ OPPOSITE = 11
 OWNED = 12
 SAME_SIDE = 13
 MAX_POSITIONS = 14
-POSITION_CAP = 15
 TOTAL_CAP = 16
 RISK_CAP = 17
 MARGIN = 18
@@ -98,7 +98,6 @@ VERDICT_NAMES = {
     OWNED: "owned",
     SAME_SIDE: "same_side",
     MAX_POSITIONS: "max_positions",
-    POSITION_CAP: "position_cap",
     TOTAL_CAP: "total_cap",
     RISK_CAP: "risk_cap",
     MARGIN: "margin",

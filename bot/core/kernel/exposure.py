@@ -10,10 +10,16 @@ from bot.core.kernel.codes import ENTRY, FLAT
 from bot.core.kernel.records import CORRELATION_SLOTS, World
 from bot.core.kernel.registry import kernel
 
+# A variance below this share of the mean square is what rounding leaves of a constant series.
+NO_VARIATION = 1e-12
+
 
 @kernel
 def worst_price(w: World, reference: float) -> float:
-    """Return the highest price an entry near `reference` can cost, for either side."""
+    """Return the price that entries are sized at: the worst a long can pay inside its band.
+
+    A short that fills on a gap upwards gets more than this, and its notional is larger by the gap.
+    """
     return reference * (1.0 + w.params.entry_band)
 
 
@@ -98,7 +104,7 @@ def correlation(w: World, i: int, j: int, time: int) -> float:
         return 1.0
     var_x = sum_xx - sum_x * sum_x / count
     var_y = sum_yy - sum_y * sum_y / count
-    if var_x <= 0.0 or var_y <= 0.0:
+    if var_x <= sum_xx * NO_VARIATION or var_y <= sum_yy * NO_VARIATION:
         return 1.0
     return (sum_xy - sum_x * sum_y / count) / math.sqrt(var_x * var_y)
 

@@ -12,13 +12,15 @@ def liquidation_distance(leverage: float, p: Params, spec: Spec) -> float:
     """Return how far from entry, as a fraction, an isolated position is liquidated; at least 0.
 
     Margin is 1/leverage of the entry notional; liquidation comes when what is left equals the
-    maintenance margin and the closing fee.
+    maintenance margin and the closing fee of the value then. Exact for shorts; for longs, whose
+    value shrinks on the way, a little early.
 
-    Example: leverage 10, maintenance 0.4 %, taker fee 0.06 % -> 0.0954.
+    Example: leverage 10, maintenance 0.4 %, taker fee 0.06 % -> (0.1 - 0.0046) / 1.0046 = 0.09496.
     """
     if leverage <= 0.0:
         return 0.0
-    return max(1.0 / leverage - spec.maintenance_rate - p.taker_fee, 0.0)
+    kept = spec.maintenance_rate + p.taker_fee
+    return max((1.0 / leverage - kept) / (1.0 + kept), 0.0)
 
 
 @kernel

@@ -24,6 +24,7 @@ class SymbolState:
     bar_time: int = 0
     """end of the last bar seen"""
     mark: float = 0.0
+    """close of the last bar; indicators build on it, so nothing but a bar may write it"""
     prev_high: float = 0.0
     prev_low: float = 0.0
     ema_fast: float = 0.0

@@ -228,21 +228,14 @@ def replay(
 
 @kernel
 def finish(w: World, time: int, trades: list[Trade]) -> int:
-    """Close what is open at the last marks, with slippage; return the trades written.
-
-    An exit that was already wanted keeps its reason; the others close with reason END.
-    """
+    """Close what is open at the last marks, reason END; return the trades written."""
     count = 0
     for k in range(len(w.positions)):
         pos = w.positions[k]
-        intent = w.intents[k]
         if pos.side != FLAT:
-            reason = END
-            if intent.kind == EXIT:
-                reason = intent.reason
             price = market_price(w.symbols[k].mark, -pos.side, w.params, w.specs[k])
-            close_at(w, k, time, price, TAKER, reason, trades[count])
+            close_at(w, k, time, price, TAKER, END, trades[count])
             count += 1
-        intent.kind = NO_INTENT
+        w.intents[k].kind = NO_INTENT
     mark_equity(w)
     return count
