@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import IDENTITY_TOLERANCE, mark_equity
 from bot.core.kernel.records import Trade
-from bot.core.market import Row
+from bot.core.market import DAY_MS, Row
 from bot.core.messages import (
     CancelOrder,
     Cycle,
@@ -26,8 +26,6 @@ from bot.core.messages import (
 from bot.core.state import State
 from bot.core.step import step
 from bot.sim.exchange import BarExchange
-
-DAY_MS = 86_400_000
 
 
 @dataclass(slots=True)

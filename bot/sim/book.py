@@ -2,7 +2,7 @@
 
 import math
 
-from bot.core.kernel.records import Spec
+from bot.core.kernel.params import Spec
 from bot.core.messages import PlaceOrder, Role
 from bot.sim.ledger import Ledger
 
@@ -15,6 +15,8 @@ class Book:
         self.orders: dict[str, PlaceOrder] = {}
         self.left: dict[str, float] = {}
         """contracts that have not traded yet"""
+        self.triggered: set[str] = set()
+        """stops that the mark has reached and that trade at the market since"""
 
     def refusal(self, order: PlaceOrder) -> str:
         """Return why the exchange would refuse this order, or an empty text.
@@ -44,9 +46,16 @@ class Book:
         self.orders[order.client_id] = order
         self.left[order.client_id] = order.contracts
 
+    def take(self, client_id: str, contracts: float) -> None:
+        """Note that `contracts` of an order traded; it leaves when nothing is left of it."""
+        self.left[client_id] -= contracts
+        if self.left[client_id] <= 0.0:
+            self.remove(client_id)
+
     def remove(self, client_id: str) -> bool:
         """Take an order out; return whether it was there."""
         self.left.pop(client_id, None)
+        self.triggered.discard(client_id)
         return self.orders.pop(client_id, None) is not None
 
     def waiting(self, *roles: Role) -> list[PlaceOrder]:
@@ -56,6 +65,18 @@ class Book:
     def resting(self, k: int, role: Role) -> list[PlaceOrder]:
         """Return the orders of one symbol and role, by arrival."""
         return [o for o in self.orders.values() if o.symbol == k and o.role is role]
+
+    def at_market(self, k: int) -> list[PlaceOrder]:
+        """Return what trades at the market on one symbol: exits and triggered stops, by arrival."""
+        return [
+            o
+            for o in self.orders.values()
+            if o.symbol == k and (o.role is Role.EXIT or o.client_id in self.triggered)
+        ]
+
+    def reduce_only(self, k: int) -> list[PlaceOrder]:
+        """Return the orders of one symbol that need its position, by arrival."""
+        return [o for o in self.orders.values() if o.symbol == k and o.reduce_only]
 
 
 def on_tick(price: float, spec: Spec) -> bool:

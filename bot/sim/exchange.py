@@ -1,17 +1,17 @@
 """The simulated exchange, profile `bar`: paper trading on candles, without latency in time.
 
-Orders fill at the open of the bar that begins when they arrive, in full, at the kernel's prices; stops,
-targets and liquidation happen inside a bar as the kernel says. Together with `core.step` it repeats
-`kernel.replay` to the bit (DESIGN section 3, L1). A generator yields each answer as soon as it exists,
-because what the bot does about one fill comes before the next one.
+Orders fill at the open of the bar that begins when they arrive, in full, at the kernel's prices;
+stops, targets and liquidation happen inside a bar as the kernel says. Together with `core.step` it
+repeats `kernel.replay` to the bit (DESIGN section 3, L1). A generator yields each answer as soon as
+it exists, because what the bot does about one fill comes before the next one.
 """
 
 from collections.abc import Iterator
 
 from bot.core.kernel.codes import LIQUIDATION, MAKER, STOP, TAKER, TARGET
 from bot.core.kernel.levels import bar_exit, stop_fill_price, target_fill_price
-from bot.core.kernel.prices import entry_fills, fee, market_price
-from bot.core.kernel.records import Params, Spec
+from bot.core.kernel.params import Params, Spec
+from bot.core.kernel.prices import entry_fills, market_price
 from bot.core.market import Bar, Row
 from bot.core.messages import (
     Event,
@@ -53,15 +53,14 @@ class BarExchange:
         return OrderCancelled(now, client_id) if self.book.remove(client_id) else None
 
     def end_bar(self, row: Row, now: int) -> Iterator[Event]:
-        """Let the bars of `row`, which end at `now`, do their work: exits inside, marks, funding."""
+        """Let the bars of `row`, which end at `now`, do their work: exits, marks, funding."""
         for k, bar in enumerate(row.bars):
             if bar is not None:
                 if self.ledger.held[k].side != 0:
                     yield from self.inside_bar(k, bar, now)
                 self.ledger.marks[k] = bar.close
         for k, settled_ms, rate in row.funding:
-            held = self.ledger.held[k]
-            if held.side != 0 and held.opened_ms < settled_ms:
+            if self.ledger.owes_funding(k, settled_ms):
                 yield FundingSettled(now, k, self.ledger.settle_funding(k, rate))
 
     def inside_bar(self, k: int, bar: Bar, now: int) -> Iterator[Event]:
@@ -84,12 +83,13 @@ class BarExchange:
             yield self.fill(stop, min(held.contracts, stop.contracts), price, TAKER, now)
         elif reason == TARGET:
             price = target_fill_price(targets[0].price, held.side, bar.open)
-            yield self.fill(targets[0], min(held.contracts, targets[0].contracts), price, MAKER, now)
+            contracts = min(held.contracts, targets[0].contracts)
+            yield self.fill(targets[0], contracts, price, MAKER, now)
         elif reason == LIQUIDATION:
             yield self.liquidate(k, now)
 
     def nearest_stop(self, k: int) -> PlaceOrder | None:
-        """Return the resting stop that triggers first: the highest below a long, the lowest above a short."""
+        """Return the resting stop that triggers first: the one nearest to the market."""
         stops = self.book.resting(k, Role.STOP)
         side = self.ledger.held[k].side
         return max(stops, key=lambda o: side * o.price, default=None)
@@ -102,7 +102,7 @@ class BarExchange:
             self.opens = [bar.open if bar is not None else 0.0 for bar in row.bars]
 
     def trade_at_open(self, now: int) -> Iterator[Event]:
-        """Fill what can fill at the open: exits, then entries, then what the exits' owners sent since."""
+        """Fill what can fill at the open: exits, then entries, then entries sent since."""
         entries = self.book.waiting(Role.ENTRY)
         for order in self.book.waiting(Role.EXIT):
             if self.opens[order.symbol] > 0.0:
@@ -114,7 +114,7 @@ class BarExchange:
                 yield from self.try_entry(order, now)
 
     def try_entry(self, order: PlaceOrder, now: int) -> Iterator[Event]:
-        """Fill an entry at the open inside its limit, or let it expire; a market entry waits for a bar."""
+        """Fill an entry at the open inside its limit, or let it expire; at market it waits."""
         open_ = self.opens[order.symbol]
         if open_ <= 0.0 and order.price == 0.0:
             return
@@ -141,22 +141,12 @@ class BarExchange:
         self, order: PlaceOrder, contracts: float, price: float, liquidity: int, now: int
     ) -> OrderFilled:
         """Trade `contracts` of an order at `price` and take it off the book."""
-        k = order.symbol
-        paid = fee(contracts * self.specs[k].multiplier * price, liquidity, self.params)
-        if order.reduce_only:
-            self.ledger.reduce(k, contracts, price)
-        else:
-            self.ledger.increase(k, order.side, contracts, price, order.leverage, now)
-        self.ledger.charge(paid)
+        paid = self.ledger.book_fill(order, contracts, price, liquidity, now)
         self.book.remove(order.client_id)
         self.fills += 1
         return OrderFilled(now, order.client_id, f"f{self.fills}", contracts, price, paid)
 
     def liquidate(self, k: int, now: int) -> Liquidated:
         """Take the whole position over at the price that leaves nothing of its margin."""
-        contracts = self.ledger.held[k].contracts
-        price = self.ledger.takeover_price(k)
-        paid = fee(contracts * self.specs[k].multiplier * price, TAKER, self.params)
-        self.ledger.reduce(k, contracts, price)
-        self.ledger.charge(paid)
+        contracts, price, paid = self.ledger.take_over(k)
         return Liquidated(now, k, contracts, price, paid)

@@ -1,10 +1,14 @@
-"""The exchange's side of the money: its own wallet and positions, kept apart from the bot's books."""
+"""The exchange's side of the money: wallet and positions of its own, apart from the bot's books."""
 
 from dataclasses import dataclass
 
+from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import funding_payment
+from bot.core.kernel.codes import TAKER
 from bot.core.kernel.levels import bankruptcy_price, liquidation_distance
-from bot.core.kernel.records import Params, Spec
+from bot.core.kernel.params import Params, Spec
+from bot.core.kernel.prices import fee
+from bot.core.messages import PlaceOrder
 
 
 @dataclass(slots=True)
@@ -21,8 +25,8 @@ class Held:
 class Ledger:
     """Wallet and positions of the simulated account.
 
-    The wallet is one running number: every realised gain, fee and funding amount is added to it as it
-    happens. The bot keeps sums of its own, so comparing the two is a real check.
+    The wallet is one running number: every realised gain, fee and funding amount is added to it as
+    it happens. The bot keeps sums of its own, so comparing the two is a real check.
     """
 
     def __init__(self, params: Params, specs: list[Spec], deposits: float) -> None:
@@ -32,9 +36,46 @@ class Ledger:
         self.held = [Held() for _ in specs]
         self.marks = [0.0 for _ in specs]
 
-    def increase(self, k: int, side: int, contracts: float, price: float, leverage: float, now: int) -> None:
-        """Open or add to a position at `price`."""
+    def book_fill(
+        self, order: PlaceOrder, contracts: float, price: float, liquidity: int, now: int
+    ) -> float:
+        """Book a trade of `contracts` of an order, its fee included; return the fee in USDT."""
+        k = order.symbol
+        paid = fee(contracts * self.specs[k].multiplier * price, liquidity, self.params)
+        if order.reduce_only:
+            self.reduce(k, contracts, price)
+        else:
+            self.increase(k, order.side, contracts, price, order.leverage, now)
+        self.charge(paid)
+        return paid
+
+    def take_over(self, k: int) -> tuple[float, float, float]:
+        """Liquidate the whole position on symbol `k`; return its contracts, the price and the fee.
+
+        The price is the one at which nothing of the isolated margin is left.
+        """
         held = self.held[k]
+        contracts = held.contracts
+        price = bankruptcy_price(held.entry_price, held.side, held.leverage)
+        paid = fee(contracts * self.specs[k].multiplier * price, TAKER, self.params)
+        self.reduce(k, contracts, price)
+        self.charge(paid)
+        return contracts, price, paid
+
+    def increase(
+        self, k: int, side: int, contracts: float, price: float, leverage: float, now: int
+    ) -> None:
+        """Open or add to a position at `price`.
+
+        Raises
+        ------
+        InvariantError : the position is on the other side; entries never reduce in this account
+        """
+        held = self.held[k]
+        if held.side == -side:
+            raise InvariantError(
+                f"symbol {k}: an entry on side {side} met a position on {held.side}"
+            )
         if held.side == 0:
             held.opened_ms = now
             held.leverage = leverage
@@ -55,8 +96,13 @@ class Ledger:
         """Take a fee."""
         self.wallet -= fee
 
+    def owes_funding(self, k: int, settled_ms: int) -> bool:
+        """Return whether symbol `k` settles at `settled_ms`: opened at that time, it does not."""
+        held = self.held[k]
+        return held.side != 0 and held.opened_ms < settled_ms
+
     def settle_funding(self, k: int, rate: float) -> float:
-        """Settle one funding payment on symbol `k` at its mark; return what the account receives."""
+        """Settle one funding payment on symbol `k` at its mark; return what we receive, USDT."""
         held = self.held[k]
         amount = funding_payment(held.side, held.contracts, self.marks[k], rate, self.specs[k])
         self.wallet += amount
@@ -69,11 +115,6 @@ class Ledger:
             return 0.0
         distance = liquidation_distance(held.leverage, self.params, self.specs[k])
         return held.entry_price * (1.0 - held.side * distance)
-
-    def takeover_price(self, k: int) -> float:
-        """Return the price at which a liquidation settles: the isolated margin is gone."""
-        held = self.held[k]
-        return bankruptcy_price(held.entry_price, held.side, held.leverage)
 
     def equity(self) -> float:
         """Return wallet plus unrealised profit at the marks, USDT."""
