@@ -27,8 +27,8 @@ from bot.core.protect import (
     forget,
     place_stop,
     place_target,
-    release_intent,
     send,
+    settle_intent,
 )
 from bot.core.risk import approve
 from bot.core.state import (
@@ -72,7 +72,7 @@ def on_accepted(state: State, event: OrderAccepted) -> list[Effect]:
     order.apply(Trigger.ACCEPT)
     state.guards[order.symbol].error_streak = 0
     if order.role is Role.STOP and order.rests:
-        return drop_older_stops(state, order)
+        return drop_older_stops(state, order.symbol)
     return []
 
 
@@ -82,12 +82,14 @@ def on_rejected(state: State, event: OrderRejected) -> list[Effect]:
     if order is None:
         return []
     order.apply(Trigger.REJECT)
-    effects = end_order(state, order)
+    end_order(state, order)
     k = order.symbol
+    if order.request.reduce_only and state.world.positions[k].side == FLAT:
+        return []  # the position was gone before the order came: nothing is wrong
     level = Level.CRITICAL if order.role is Role.STOP else Level.WARNING
     text = f"{order.role.value} order refused: {event.message}"
-    effects.append(Notice(event.now_ms, level, "order_rejected", k, text))
-    return effects + count_error(state, k, event.now_ms)
+    notice = Notice(event.now_ms, level, "order_rejected", k, text)
+    return [notice, *count_error(state, k, event.now_ms)]
 
 
 def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
@@ -119,19 +121,18 @@ def on_cancelled(state: State, event: OrderCancelled) -> list[Effect]:
     if order is None:
         return []
     order.apply(Trigger.CANCEL)
-    effects = end_order(state, order)
-    if order.role is Role.ENTRY and order.filled == 0.0:
-        text = "entry expired: no trade inside its limit"
-        effects.append(Notice(event.now_ms, Level.INFO, "entry_expired", order.symbol, text))
-    return effects
+    end_order(state, order)
+    if order.role is not Role.ENTRY or order.filled > 0.0:
+        return []
+    text = "entry expired: no trade inside its limit"
+    return [Notice(event.now_ms, Level.INFO, "entry_expired", order.symbol, text)]
 
 
-def end_order(state: State, order: Order) -> list[Effect]:
-    """Release what a finished order stood for."""
-    if order.role in (Role.ENTRY, Role.EXIT):
-        release_intent(state, order.symbol)
+def end_order(state: State, order: Order) -> None:
+    """Forget a finished order and what it stood for."""
     forget(state, order)
-    return []
+    if order.role in (Role.ENTRY, Role.EXIT):
+        settle_intent(state, order.symbol)
 
 
 def on_filled(state: State, event: OrderFilled) -> list[Effect]:

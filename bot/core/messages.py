@@ -6,6 +6,7 @@ Rules of this file: every event carries `now_ms`, the exchange's time; an event 
 in configuration order. Contracts are whole numbers held as floats (profile reference: fractions).
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -81,7 +82,7 @@ class OrderFilled:
     fee: float
 
     def __post_init__(self) -> None:
-        if not (self.contracts > 0.0 and self.price > 0.0):
+        if not (self.contracts > 0.0 and self.price > 0.0 and math.isfinite(self.fee)):
             raise InvariantError(f"expected a fill above 0 at a price above 0, was {self}")
 
 
@@ -132,6 +133,12 @@ class Operator:
     command: Command
     reason: str
     symbol: int = -1
+
+    def __post_init__(self) -> None:
+        if self.command is Command.RESUME and not self.reason.strip():
+            raise InvariantError("expected a reason to resume, was none")
+        if self.command is Command.CLOSE and self.symbol < 0:
+            raise InvariantError("expected the symbol to close, was none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,7 @@ class PlaceOrder:
 
     def __post_init__(self) -> None:
         sized = self.notional > 0.0 if self.contracts == 0.0 else self.contracts > 0.0
-        if self.side not in (1, -1) or not sized or self.price < 0.0:
+        if self.side not in (1, -1) or not sized or not self.price >= 0.0:
             raise InvariantError(f"expected side 1 or -1, a size above 0 and a price, was {self}")
 
 

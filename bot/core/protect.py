@@ -6,12 +6,12 @@ instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s t
 closed.
 """
 
-from bot.core.kernel.codes import EXIT, FLAT, NO_INTENT, STOP, TARGET
+from bot.core.kernel.codes import ENTRY, EXIT, FLAT, FLATTEN, KILL, NO_INTENT, STOP, TARGET
 from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
 from bot.core.state import UNCOVERED_ALERT_MS, UNCOVERED_CLOSE_MS, State
 
-STOP_RETRY_MS = 1_000
+RETRY_MS = 1_000  # between two tries of an order that the exchange refuses
 
 
 def send(
@@ -67,6 +67,7 @@ def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     intent.kind = EXIT
     intent.side = pos.side
     intent.reason = reason
+    state.guards[k].last_exit_ms = state.now_ms
     return [send(state, k, Role.EXIT, -pos.side, pos.contracts, 0.0, reason, leverage=pos.leverage)]
 
 
@@ -94,9 +95,16 @@ def place_stop(state: State, k: int) -> list[Effect]:
     ]
 
 
-def drop_older_stops(state: State, new: Order) -> list[Effect]:
-    """Cancel the stops that `new`, which the exchange has just acknowledged, replaces."""
-    return [cancel(o) for o in staying(state, new.symbol, Role.STOP) if o is not new and o.rests]
+def drop_older_stops(state: State, k: int) -> list[Effect]:
+    """Cancel the stops on symbol `k` that the newest acknowledged one makes superfluous.
+
+    Acknowledgements may overtake each other, so it is the order of sending that counts, and a stop
+    that does not cover the whole position replaces nothing.
+    """
+    resting = [o for o in staying(state, k, Role.STOP) if o.rests]
+    if resting[-1].remaining < state.world.positions[k].contracts:
+        return []
+    return [cancel(order) for order in resting[:-1]]
 
 
 def place_target(state: State, k: int) -> list[Effect]:
@@ -124,28 +132,55 @@ def clear_orders(state: State, k: int) -> list[Effect]:
 
 
 def guard_positions(state: State) -> list[Effect]:
-    """Check that every position is covered; retry, alert and close by the clock when one is not."""
+    """Check that every position is covered, and in FLATTEN on its way out; act by the clock."""
     effects: list[Effect] = []
     for k, pos in enumerate(state.world.positions):
-        guard = state.guards[k]
-        if pos.side == FLAT or state.covered(k) >= pos.contracts:
-            guard.uncovered_since = 0
-            guard.alerted = False
+        if pos.side == FLAT:
+            state.guards[k].uncovered_since = 0
             continue
-        if guard.uncovered_since == 0:
-            guard.uncovered_since = state.now_ms
-        uncovered_ms = state.now_ms - guard.uncovered_since
-        if uncovered_ms >= UNCOVERED_CLOSE_MS:
-            effects += exit_order(state, k, STOP)
-        elif state.now_ms - guard.last_stop_ms >= STOP_RETRY_MS:
-            effects += place_stop(state, k)
-        if uncovered_ms >= UNCOVERED_ALERT_MS and not guard.alerted:
-            guard.alerted = True
-            text = f"no stop rests for {uncovered_ms / 1000:.0f} s"
-            effects.append(Notice(state.now_ms, Level.CRITICAL, "uncovered", k, text))
+        effects += guard_cover(state, k)
+        if state.modes.mode == FLATTEN:
+            effects += retry_exit(state, k, KILL)
     return effects
 
 
-def release_intent(state: State, k: int) -> None:
-    """Forget what was wanted on symbol `k`: its order is finished."""
-    state.world.intents[k].kind = NO_INTENT
+def guard_cover(state: State, k: int) -> list[Effect]:
+    """Retry the stop of an uncovered position, alert after 5 s, close it after 15 s."""
+    guard = state.guards[k]
+    if state.covered(k) >= state.world.positions[k].contracts:
+        guard.uncovered_since = 0
+        guard.alerted = False
+        return []
+    if guard.uncovered_since == 0:
+        guard.uncovered_since = state.now_ms
+        guard.alerted = False
+    effects: list[Effect] = []
+    uncovered_ms = state.now_ms - guard.uncovered_since
+    if uncovered_ms >= UNCOVERED_CLOSE_MS:
+        effects += retry_exit(state, k, STOP)
+    elif state.now_ms - guard.last_stop_ms >= RETRY_MS:
+        effects += place_stop(state, k)
+    if uncovered_ms >= UNCOVERED_ALERT_MS and not guard.alerted:
+        guard.alerted = True
+        text = f"no stop rests for {uncovered_ms / 1000:.0f} s"
+        effects.append(Notice(state.now_ms, Level.CRITICAL, "uncovered", k, text))
+    return effects
+
+
+def retry_exit(state: State, k: int, reason: int) -> list[Effect]:
+    """Leave the position on symbol `k`, but not faster than an exchange that refuses can answer."""
+    if state.now_ms - state.guards[k].last_exit_ms < RETRY_MS:
+        return []
+    return exit_order(state, k, reason)
+
+
+def settle_intent(state: State, k: int) -> None:
+    """Let the intent on symbol `k` say what the live orders still stand for; one has ended."""
+    roles = {order.role for order in state.live_orders(k)}
+    intent = state.world.intents[k]
+    if Role.EXIT in roles:
+        intent.kind = EXIT
+    elif Role.ENTRY in roles:
+        intent.kind = ENTRY
+    else:
+        intent.kind = NO_INTENT

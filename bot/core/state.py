@@ -33,6 +33,8 @@ class Guard:
     """ms; the symbol takes no new risk before"""
     last_stop_ms: int = 0
     """when a stop was sent last; bounds how often a refused stop is retried"""
+    last_exit_ms: int = 0
+    """the same for exits"""
 
 
 @dataclass(slots=True)
@@ -70,7 +72,11 @@ class State:
 
     def covered(self, symbol: int) -> float:
         """Return how many contracts of the position rest under acknowledged stops."""
-        return math.fsum(o.remaining for o in self.live_orders(symbol, Role.STOP) if o.rests)
+        total = 0.0
+        for order in self.orders.values():
+            if order.symbol == symbol and order.role is Role.STOP and order.rests:
+                total += order.remaining
+        return total
 
     def check_invariants(self) -> None:
         """Raise InvariantError when state contradicts itself; cheap enough to run after every
@@ -105,6 +111,6 @@ class State:
             repr(sorted((c.label, at) for c, at in self.modes.causes.items())),
             repr([(i, o.status.value, o.filled, o.request) for i, o in self.orders.items()]),
             repr([astuple(guard) for guard in self.guards]),
-            repr((self.sequence, self.error_times, self.last_error_ms)),
+            repr((self.sequence, self.error_times, self.last_error_ms, list(self.fill_ids))),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,393 @@
+"""`core.step` through the life of a trade: entry, protection, exit, and what the exchange reports.
+
+Modes, limits and the operator are in test_step_modes.py; races over a simulated exchange in
+tests/property/test_protection.py.
+"""
+
+import pytest
+
+from bot.core.errors import InvariantError
+from bot.core.kernel.codes import END, LIQUIDATION, SIGNAL, STOP, TARGET
+from bot.core.messages import (
+    Command,
+    Finish,
+    FundingSettled,
+    Level,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    Role,
+    Tick,
+)
+from bot.core.modes import Cause
+from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
+
+# 2,100 USDT in the third balance tier: half of it at 101 x 1.003 buys 10 coins at leverage 8.
+# Stop 2 % and target 5 % (2.5 stop distances) from the fill.
+ENTRY_PRICE, STOP_PRICE, TARGET_PRICE = 101.1, 99.1, 106.2
+
+
+def in_a_trade() -> Desk:
+    """Return a desk with 10 contracts from 101.1: entry #1 done, stop #2 and target #3 resting."""
+    desk = Desk()
+    desk.enter()
+    return desk
+
+
+def test_a_signal_becomes_an_entry_inside_its_band() -> None:
+    [order] = placed(Desk().bars(101.0))
+    assert order.client_id == "t-1-entry"
+    assert (order.role, order.side, order.contracts) == (Role.ENTRY, 1, 10.0)
+    assert order.price == 101.3  # 101 + 30 bps, down to the tick
+    assert order.leverage == 8.0
+
+
+def test_a_falling_market_is_sold() -> None:
+    desk = Desk()
+    [order] = placed(desk.bars(99.0))
+    assert (order.side, order.price) == (-1, 98.8)  # 99 - 30 bps, up to the tick
+    stop, target = placed(desk.fill("entry", 10.0, 98.9))
+    assert (stop.side, stop.price, target.side, target.price) == (1, 100.9, 1, 94.0)
+
+
+def test_a_fill_is_protected_at_once_and_sized_from_the_position() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    assert desk.accept("entry") == []
+    effects = desk.fill("entry", 10.0, ENTRY_PRICE)
+    stop, target = placed(effects)
+    assert (stop.role, stop.side, stop.contracts, stop.price) == (Role.STOP, -1, 10.0, STOP_PRICE)
+    assert (target.role, target.side, target.contracts) == (Role.TARGET, -1, 10.0)
+    assert target.price == TARGET_PRICE
+    assert [n.kind for n in notices(effects)] == ["opened"]
+    assert desk.state.covered(0) == 0.0
+    desk.accept("stop")
+    assert desk.state.covered(0) == 10.0
+    assert "t-1-entry" not in desk.state.orders
+
+
+def test_every_partial_fill_resizes_the_protection() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    first = desk.fill("entry", 4.0, ENTRY_PRICE)
+    assert [(o.role, o.contracts) for o in placed(first)] == [(Role.STOP, 4.0), (Role.TARGET, 4.0)]
+    desk.accept("stop")
+    desk.accept("target")
+    second = desk.fill("entry", 6.0, 101.3)
+    stop, target = placed(second)
+    assert (stop.contracts, target.contracts) == (10.0, 10.0)
+    assert stop.price == 99.2  # 2 % below the average entry of 101.22
+    # The old target is replaced at once, the old stop stays until the new one rests.
+    assert cancels(second) == ["t-3-target"]
+    assert desk.state.covered(0) == 4.0
+    assert cancels(desk.accept("#4")) == ["t-2-stop"]
+    assert desk.state.covered(0) == 10.0
+
+
+def test_the_rest_of_an_entry_is_dropped_and_the_part_is_kept() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 4.0, ENTRY_PRICE)
+    assert notices(desk.cancelled("entry"), "entry_expired") == []
+    assert desk.position.contracts == 4.0
+    assert desk.find("stop").request.contracts == 4.0
+
+
+def test_an_entry_that_gets_nothing_is_over() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    assert [n.kind for n in notices(desk.cancelled("entry"))] == ["entry_expired"]
+    assert desk.state.orders == {}
+    assert len(placed(desk.signal_again())) == 1
+
+
+def test_a_symbol_with_an_entry_on_its_way_takes_no_other() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    effects = desk.signal_again()
+    assert placed(effects) == []
+    assert [n.kind for n in notices(effects)] == ["refused"]
+
+
+def test_an_exit_does_not_free_a_symbol_whose_entry_is_still_open() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 4.0, ENTRY_PRICE)
+    desk.say(Command.CLOSE, "drill", symbol=0)
+    desk.fill("exit", 4.0, 101.0)
+    # The six contracts that are left of the entry may still trade: an unresolved order is in
+    # flight until the exchange has said what became of it (DESIGN section 5).
+    assert desk.find("entry").remaining == 6.0
+    assert placed(desk.signal_again(), Role.ENTRY) == []
+
+
+def test_a_better_close_moves_the_stop_and_the_new_one_comes_first() -> None:
+    desk = in_a_trade()
+    effects = desk.bars(104.0)
+    [stop] = placed(effects)
+    assert (stop.client_id, stop.contracts, stop.price) == ("t-4-stop", 10.0, 102.0)
+    assert cancels(effects) == []
+    assert desk.state.covered(0) == 10.0
+    assert cancels(desk.accept("#4")) == ["t-2-stop"]
+    assert desk.state.covered(0) == 10.0
+    desk.cancelled("#2")
+    assert desk.state.covered(0) == 10.0
+
+
+def test_a_refused_replacement_leaves_the_old_stop() -> None:
+    desk = in_a_trade()
+    desk.bars(104.0)
+    effects = desk.reject("#4")
+    assert placed(effects) == []
+    assert cancels(effects) == []
+    assert desk.state.covered(0) == 10.0
+    assert placed(desk.wait(20)) == []
+    # The next bar tries again.
+    assert [order.price for order in placed(desk.bars(104.0))] == [102.0]
+
+
+def test_an_acknowledgement_that_comes_late_does_not_drop_the_newer_stop() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 4.0, ENTRY_PRICE)
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    desk.accept("#4")
+    assert desk.state.covered(0) == 10.0
+    assert "t-4-stop" not in cancels(desk.accept("#2"))
+    assert desk.state.covered(0) >= 10.0
+
+
+def test_an_unchanged_level_places_nothing() -> None:
+    desk = in_a_trade()
+    assert placed(desk.bars(101.5)) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "price", "reason", "gain"),
+    [("stop", 99.0, STOP, -21.0), ("target", 106.2, TARGET, 51.0)],
+)
+def test_stop_and_target_end_the_trade_and_take_the_other_with_them(
+    role: str, price: float, reason: int, gain: float
+) -> None:
+    desk = in_a_trade()
+    effects = desk.fill(role, 10.0, price)
+    [trade] = desk.trades
+    assert (trade.reason, trade.contracts, trade.exit_price) == (reason, 10.0, price)
+    fees = 10 * (ENTRY_PRICE + price) * 0.0006
+    assert trade.pnl == pytest.approx(gain - fees)
+    other = "t-3-target" if role == "stop" else "t-2-stop"
+    assert cancels(effects) == [other]
+    desk.feed(OrderCancelled(desk.now, other))
+    assert desk.state.orders == {}
+
+
+def test_a_target_that_fills_in_part_leaves_the_rest_covered() -> None:
+    desk = in_a_trade()
+    assert desk.fill("target", 7.0, TARGET_PRICE) == []
+    assert desk.position.contracts == 3.0
+    assert desk.state.covered(0) == 10.0
+    assert placed(desk.bars(105.0), Role.TARGET) == []
+
+
+def test_a_signal_leaves_at_the_market_once() -> None:
+    desk = in_a_trade()
+    effects = desk.bars(98.0)
+    [order] = placed(effects)
+    assert (order.role, order.side, order.contracts, order.price) == (Role.EXIT, -1, 10.0, 0.0)
+    assert cancels(effects) == []  # stop and target stay until the position is gone
+    assert placed(desk.bars(97.0)) == []
+    desk.fill("exit", 6.0, 97.0)
+    assert desk.trades == []
+    assert sorted(cancels(desk.fill("exit", 4.0, 96.9))) == ["t-2-stop", "t-3-target"]
+    assert desk.trades[0].reason == SIGNAL
+    assert desk.trades[0].exit_price == pytest.approx(96.96)
+
+
+def test_a_repeated_fill_is_booked_once() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 4.0, ENTRY_PRICE, fill_id="x")
+    before = desk.state.digest()
+    assert desk.fill("entry", 4.0, ENTRY_PRICE, fill_id="x") == []
+    assert desk.position.contracts == 4.0
+    assert desk.state.digest() == before
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    # Also after the order is finished and forgotten.
+    assert desk.feed(OrderFilled(desk.now, "t-1-entry", "x", 4.0, ENTRY_PRICE, 0.1)) == []
+    assert desk.state.modes.causes == {}
+
+
+def test_a_fill_of_an_order_we_do_not_know_is_foreign() -> None:
+    desk = in_a_trade()
+    effects = desk.feed(OrderFilled(desk.now, "web-7", "w1", 3.0, 100.0, 0.1))
+    [notice] = notices(effects)
+    assert (notice.level, notice.kind) == (Level.CRITICAL, "foreign_order")
+    assert Cause.FOREIGN_ORDER in desk.state.modes.causes
+    assert desk.position.contracts == 10.0  # never adopted
+    # One alarm is enough.
+    assert desk.feed(OrderFilled(desk.now, "web-7", "w2", 3.0, 100.0, 0.1)) == []
+
+
+def test_answers_about_orders_we_do_not_know_change_nothing() -> None:
+    desk = in_a_trade()
+    before = desk.state.digest()
+    assert desk.feed(OrderAccepted(desk.now, "web-7")) == []
+    assert desk.feed(OrderCancelled(desk.now, "web-7")) == []
+    assert desk.state.digest() == before
+
+
+def test_an_uncovered_position_is_retried_told_about_and_closed() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    tries, alarms = [0], []
+    for second in range(1, 16):
+        rejected = desk.reject("stop")
+        assert [n.level for n in notices(rejected, "order_rejected")] == [Level.CRITICAL]
+        assert placed(rejected) == []  # not at once
+        effects = desk.wait(1)
+        alarms += [(second, n.level) for n in notices(effects, "uncovered")]
+        if second < 15:
+            [stop] = placed(effects)
+            assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
+            tries.append(second)
+        else:
+            [exit_] = placed(effects)
+            assert (exit_.role, exit_.contracts) == (Role.EXIT, 10.0)
+    assert tries == list(range(15))
+    assert alarms == [(5, Level.CRITICAL)]
+
+
+def test_a_stop_without_an_answer_is_not_sent_twice() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    assert placed(desk.wait(14)) == []
+    [exit_] = placed(desk.wait(1))
+    assert exit_.role is Role.EXIT
+
+
+def test_a_stop_that_the_exchange_cancels_is_placed_again() -> None:
+    desk = in_a_trade()
+    desk.wait(60)
+    [stop] = placed(desk.cancelled("stop"))
+    assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
+
+
+def test_cover_in_time_ends_the_alarm() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    desk.wait(14)
+    desk.accept("stop")
+    assert placed(desk.wait(30)) == []
+    # The next gap is counted from its own beginning.
+    desk.cancelled("stop")
+    assert notices(desk.wait(4), "uncovered") == []
+
+
+def test_a_refused_exit_is_tried_again_after_a_second_and_not_at_once() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    desk.wait(15)
+    # At once would be a loop as fast as the exchange can refuse.
+    assert placed(desk.reject("exit"), Role.EXIT) == []
+    assert [o.role for o in placed(desk.wait(1)) if o.role is Role.EXIT] == [Role.EXIT]
+
+
+def test_a_reduce_only_order_refused_after_the_position_is_gone_is_no_error() -> None:
+    desk = in_a_trade()
+    desk.bars(104.0)  # stop #4 is on its way when stop #2 fills
+    desk.fill("#2", 10.0, 99.0)
+    effects = desk.reject("#4", "no open position to close (300009)")
+    assert [n for n in notices(effects) if n.level is not Level.INFO] == []
+    assert desk.state.error_times == []
+    assert desk.state.guards[0].error_streak == 0
+
+
+def test_liquidation_ends_the_trade_and_clears_the_symbol() -> None:
+    desk = in_a_trade()
+    effects = desk.liquidate(10.0, 88.5)
+    assert [n.level for n in notices(effects, "liquidated")] == [Level.CRITICAL]
+    assert desk.trades[0].reason == LIQUIDATION
+    assert cancels(effects) == ["t-2-stop", "t-3-target"]
+    assert desk.position.side == 0
+
+
+def test_partial_liquidation_keeps_the_rest_under_its_stop() -> None:
+    desk = in_a_trade()
+    effects = desk.liquidate(4.0, 90.0)
+    assert [n.kind for n in notices(effects)] == ["liquidated"]
+    assert desk.trades == []
+    assert desk.position.contracts == 6.0
+    assert desk.state.covered(0) >= 6.0
+
+
+@pytest.mark.parametrize("contracts", [10.0, 11.0])
+def test_liquidation_of_what_we_do_not_hold_is_foreign(contracts: float) -> None:
+    desk = in_a_trade() if contracts > 10.0 else Desk()
+    before = desk.position.contracts
+    effects = desk.liquidate(contracts, 90.0)
+    assert [n.kind for n in notices(effects)] == ["foreign_order"]
+    assert desk.position.contracts == before
+
+
+def test_funding_belongs_to_the_position() -> None:
+    desk = in_a_trade()
+    assert desk.feed(FundingSettled(desk.now, 0, -1.5)) == []
+    assert desk.position.funding == desk.state.world.account.funding == -1.5
+    desk.fill("stop", 10.0, 99.0)
+    assert desk.trades[0].funding == -1.5
+
+
+def test_a_fill_beyond_the_position_is_a_broken_promise() -> None:
+    desk = in_a_trade()
+    with pytest.raises(InvariantError, match="filled 11"):
+        desk.fill("stop", 11.0, 99.0)
+
+
+@pytest.mark.parametrize("kind", ["tick", "cycle", "fill"])
+def test_time_does_not_run_backwards(kind: str) -> None:
+    desk = in_a_trade()
+    early = desk.now - 1
+    with pytest.raises(InvariantError, match="time ran backwards"):
+        desk.feed(
+            Tick(early) if kind == "tick" else OrderFilled(early, "t-2-stop", "y", 1.0, 99.0, 0.0)
+        )
+
+
+def test_the_same_instant_again_is_not_backwards() -> None:
+    desk = in_a_trade()
+    assert desk.feed(Tick(desk.now)) == []
+
+
+def test_the_end_closes_what_is_open() -> None:
+    desk = in_a_trade()
+    [order] = placed(desk.feed(Finish(desk.now)))
+    assert (order.role, order.contracts) == (Role.EXIT, 10.0)
+    desk.fill("exit", 10.0, 101.0)
+    assert desk.trades[0].reason == END
+
+
+def test_the_end_is_the_reason_of_an_exit_that_is_in_flight() -> None:
+    desk = in_a_trade()
+    desk.say(Command.CLOSE, "drill", symbol=0)
+    assert placed(desk.feed(Finish(desk.now))) == []
+    desk.fill("exit", 10.0, 101.0)
+    assert desk.trades[0].reason == END
+
+
+def test_symbols_are_protected_each_for_itself() -> None:
+    desk = Desk(make_state(2, params=eager_params(correlation_limit=2.0)))
+    first, second = placed(desk.bars(101.0))
+    assert (first.symbol, second.symbol) == (0, 1)
+    desk.fill("#1", 10.0, ENTRY_PRICE)
+    desk.accept("#3")
+    effects = desk.fill("#2", 5.0, ENTRY_PRICE)
+    assert [(o.symbol, o.contracts) for o in placed(effects)] == [(1, 5.0), (1, 5.0)]
+    assert (desk.state.covered(0), desk.state.covered(1)) == (10.0, 0.0)
+    [exit_] = placed(desk.wait(15), Role.EXIT)
+    assert (exit_.symbol, exit_.contracts) == (1, 5.0)
