@@ -4,7 +4,10 @@ import gzip
 import os
 import sys
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -106,11 +109,25 @@ def test_wrong_directories_are_refused(tmp_path: Path) -> None:
         load_market([], [BTC], "1h", None, None)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything: not tested as root")
-def test_an_unreadable_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    with pytest.raises(InputError, match="closed: expected a readable data directory"):
-        find_files([tmp_path])
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be a user without rights for a while; root may read everything."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_an_unreadable_folder_is_refused() -> None:
+    with TemporaryDirectory() as folder:  # not under tmp_path, which only its owner may enter
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0)
+        Path(folder).chmod(0o755)
+        with nobody(), pytest.raises(InputError, match="closed: expected a readable data dir"):
+            find_files([Path(folder)])
 
 
 def test_a_missing_file_says_what_there_is(tmp_path: Path) -> None:
