@@ -224,7 +224,7 @@ def on_finish(state: State, event: Finish) -> list[Effect]:
     for order in state.orders.values():
         if order.role is Role.EXIT:
             order.reason = END
-    return close_all(state, END)
+    return cancel_entries(state) + close_all(state, END)
 
 
 HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {

@@ -1,7 +1,7 @@
 """`core.step` through the life of a trade: entry, protection, exit, and what the exchange reports.
 
-Modes, limits and the operator are in test_step_modes.py; races over a simulated exchange in
-tests/property/test_protection.py.
+Stops and their deadlines are in test_step_protection.py, modes, limits and the operator in
+test_step_modes.py, races over a simulated exchange in tests/property/test_protection.py.
 """
 
 import pytest
@@ -20,7 +20,7 @@ from bot.core.messages import (
     Tick,
 )
 from bot.core.modes import Cause
-from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
+from tests.support.states import Desk, cancels, notices, placed
 
 # 2,100 USDT in the third balance tier: half of it at 101 x 1.003 buys 10 coins at leverage 8.
 # Stop 2 % and target 5 % (2.5 stop distances) from the fill.
@@ -66,25 +66,6 @@ def test_a_fill_is_protected_at_once_and_sized_from_the_position() -> None:
     assert "t-1-entry" not in desk.state.orders
 
 
-def test_every_partial_fill_resizes_the_protection() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    first = desk.fill("entry", 4.0, ENTRY_PRICE)
-    assert [(o.role, o.contracts) for o in placed(first)] == [(Role.STOP, 4.0), (Role.TARGET, 4.0)]
-    desk.accept("stop")
-    desk.accept("target")
-    second = desk.fill("entry", 6.0, 101.3)
-    stop, target = placed(second)
-    assert (stop.contracts, target.contracts) == (10.0, 10.0)
-    assert stop.price == 99.2  # 2 % below the average entry of 101.22
-    # The old target is replaced at once, the old stop stays until the new one rests.
-    assert cancels(second) == ["t-3-target"]
-    assert desk.state.covered(0) == 4.0
-    assert cancels(desk.accept("#4")) == ["t-2-stop"]
-    assert desk.state.covered(0) == 10.0
-
-
 def test_the_rest_of_an_entry_is_dropped_and_the_part_is_kept() -> None:
     desk = Desk()
     desk.bars(101.0)
@@ -123,45 +104,15 @@ def test_an_exit_does_not_free_a_symbol_whose_entry_is_still_open() -> None:
     assert placed(desk.signal_again(), Role.ENTRY) == []
 
 
-def test_a_better_close_moves_the_stop_and_the_new_one_comes_first() -> None:
-    desk = in_a_trade()
-    effects = desk.bars(104.0)
-    [stop] = placed(effects)
-    assert (stop.client_id, stop.contracts, stop.price) == ("t-4-stop", 10.0, 102.0)
-    assert cancels(effects) == []
-    assert desk.state.covered(0) == 10.0
-    assert cancels(desk.accept("#4")) == ["t-2-stop"]
-    assert desk.state.covered(0) == 10.0
-    desk.cancelled("#2")
-    assert desk.state.covered(0) == 10.0
-
-
-def test_a_refused_replacement_leaves_the_old_stop() -> None:
-    desk = in_a_trade()
-    desk.bars(104.0)
-    effects = desk.reject("#4")
-    assert placed(effects) == []
-    assert cancels(effects) == []
-    assert desk.state.covered(0) == 10.0
-    assert placed(desk.wait(20)) == []
-    # The next bar tries again.
-    assert [order.price for order in placed(desk.bars(104.0))] == [102.0]
-
-
-def test_an_acknowledgement_that_comes_late_does_not_drop_the_newer_stop() -> None:
+def test_a_wanted_exit_stays_wanted_when_the_rest_of_the_entry_is_dropped() -> None:
     desk = Desk()
     desk.bars(101.0)
     desk.fill("entry", 4.0, ENTRY_PRICE)
-    desk.fill("entry", 6.0, ENTRY_PRICE)
-    desk.accept("#4")
-    assert desk.state.covered(0) == 10.0
-    assert "t-4-stop" not in cancels(desk.accept("#2"))
-    assert desk.state.covered(0) >= 10.0
-
-
-def test_an_unchanged_level_places_nothing() -> None:
-    desk = in_a_trade()
-    assert placed(desk.bars(101.5)) == []
+    desk.accept("stop")
+    desk.say(Command.CLOSE, "drill", symbol=0)
+    desk.cancelled("entry")
+    # A position on its way out moves its stop no more.
+    assert placed(desk.bars(104.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -238,76 +189,6 @@ def test_answers_about_orders_we_do_not_know_change_nothing() -> None:
     assert desk.state.digest() == before
 
 
-def test_an_uncovered_position_is_retried_told_about_and_closed() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, ENTRY_PRICE)
-    tries, alarms = [0], []
-    for second in range(1, 16):
-        rejected = desk.reject("stop")
-        assert [n.level for n in notices(rejected, "order_rejected")] == [Level.CRITICAL]
-        assert placed(rejected) == []  # not at once
-        effects = desk.wait(1)
-        alarms += [(second, n.level) for n in notices(effects, "uncovered")]
-        if second < 15:
-            [stop] = placed(effects)
-            assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
-            tries.append(second)
-        else:
-            [exit_] = placed(effects)
-            assert (exit_.role, exit_.contracts) == (Role.EXIT, 10.0)
-    assert tries == list(range(15))
-    assert alarms == [(5, Level.CRITICAL)]
-
-
-def test_a_stop_without_an_answer_is_not_sent_twice() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, ENTRY_PRICE)
-    assert placed(desk.wait(14)) == []
-    [exit_] = placed(desk.wait(1))
-    assert exit_.role is Role.EXIT
-
-
-def test_a_stop_that_the_exchange_cancels_is_placed_again() -> None:
-    desk = in_a_trade()
-    desk.wait(60)
-    [stop] = placed(desk.cancelled("stop"))
-    assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
-
-
-def test_cover_in_time_ends_the_alarm() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, ENTRY_PRICE)
-    desk.wait(14)
-    desk.accept("stop")
-    assert placed(desk.wait(30)) == []
-    # The next gap is counted from its own beginning.
-    desk.cancelled("stop")
-    assert notices(desk.wait(4), "uncovered") == []
-
-
-def test_a_refused_exit_is_tried_again_after_a_second_and_not_at_once() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, ENTRY_PRICE)
-    desk.wait(15)
-    # At once would be a loop as fast as the exchange can refuse.
-    assert placed(desk.reject("exit"), Role.EXIT) == []
-    assert [o.role for o in placed(desk.wait(1)) if o.role is Role.EXIT] == [Role.EXIT]
-
-
-def test_a_reduce_only_order_refused_after_the_position_is_gone_is_no_error() -> None:
-    desk = in_a_trade()
-    desk.bars(104.0)  # stop #4 is on its way when stop #2 fills
-    desk.fill("#2", 10.0, 99.0)
-    effects = desk.reject("#4", "no open position to close (300009)")
-    assert [n for n in notices(effects) if n.level is not Level.INFO] == []
-    assert desk.state.error_times == []
-    assert desk.state.guards[0].error_streak == 0
-
-
 def test_liquidation_ends_the_trade_and_clears_the_symbol() -> None:
     desk = in_a_trade()
     effects = desk.liquidate(10.0, 88.5)
@@ -349,14 +230,14 @@ def test_a_fill_beyond_the_position_is_a_broken_promise() -> None:
         desk.fill("stop", 11.0, 99.0)
 
 
-@pytest.mark.parametrize("kind", ["tick", "cycle", "fill"])
-def test_time_does_not_run_backwards(kind: str) -> None:
+def test_time_does_not_run_backwards() -> None:
     desk = in_a_trade()
     early = desk.now - 1
     with pytest.raises(InvariantError, match="time ran backwards"):
-        desk.feed(
-            Tick(early) if kind == "tick" else OrderFilled(early, "t-2-stop", "y", 1.0, 99.0, 0.0)
-        )
+        desk.feed(Tick(early))
+    with pytest.raises(InvariantError, match="time ran backwards"):
+        desk.feed(OrderFilled(early, "t-2-stop", "y", 1.0, 99.0, 0.0))
+    assert desk.position.contracts == 10.0
 
 
 def test_the_same_instant_again_is_not_backwards() -> None:
@@ -378,16 +259,3 @@ def test_the_end_is_the_reason_of_an_exit_that_is_in_flight() -> None:
     assert placed(desk.feed(Finish(desk.now))) == []
     desk.fill("exit", 10.0, 101.0)
     assert desk.trades[0].reason == END
-
-
-def test_symbols_are_protected_each_for_itself() -> None:
-    desk = Desk(make_state(2, params=eager_params(correlation_limit=2.0)))
-    first, second = placed(desk.bars(101.0))
-    assert (first.symbol, second.symbol) == (0, 1)
-    desk.fill("#1", 10.0, ENTRY_PRICE)
-    desk.accept("#3")
-    effects = desk.fill("#2", 5.0, ENTRY_PRICE)
-    assert [(o.symbol, o.contracts) for o in placed(effects)] == [(1, 5.0), (1, 5.0)]
-    assert (desk.state.covered(0), desk.state.covered(1)) == (10.0, 0.0)
-    [exit_] = placed(desk.wait(15), Role.EXIT)
-    assert (exit_.symbol, exit_.contracts) == (1, 5.0)
