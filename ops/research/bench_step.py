@@ -1,0 +1,122 @@
+"""The live path measured: `core.step` in plain Python, ten symbols, over a real paper run.
+
+An event is one call of `step`. A Cycle is one event, although it carries a bar of every symbol; the
+mix also holds what follows from it: orders accepted, filled and cancelled, funding.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+from bot.core.market import Row as BarRow
+from bot.core.messages import Cycle, Effect, Event
+from bot.core.state import State
+from bot.core.step import step
+from bot.shell.engine import Engine
+from bot.shell.paper import Source, new_engine, synthetic_source
+from bot.sim.exchange import BarExchange
+from ops.research.bench_backtest import LOOSE, PORTFOLIO_BALANCE, SYMBOLS
+from ops.research.bench_runs import configured
+from ops.research.bench_table import Budget, Row, Section, percentile, spread
+
+SEED = 1
+
+
+class TimedEngine(Engine):
+    """The ordinary engine; it notes how long each Cycle takes until nothing is left to do."""
+
+    def __init__(self, state: State, exchange: BarExchange) -> None:
+        super().__init__(state, exchange)
+        self.cycle_s: list[float] = []
+
+    def feed(self, event: Event) -> None:
+        began = time.perf_counter()
+        super().feed(event)
+        if isinstance(event, Cycle):
+            self.cycle_s.append(time.perf_counter() - began)
+
+
+class PaperRun:
+    """A paper run that can be repeated: its market is drawn and its events are known."""
+
+    def __init__(self, bars: int) -> None:
+        self.config = configured(SYMBOLS, "1m", f"balance={PORTFOLIO_BALANCE}", *LOOSE)
+        self.source: Source = synthetic_source(self.config, self.config.timeframe_ms, SEED, bars)
+        self.rows: list[BarRow] = list(self.source.rows)
+        self.events: list[Event] = []
+        engine = self.engine()
+        engine.listener = self.note
+        self.play(engine)
+        self.digest = engine.state.digest()
+        self.trades = len(engine.record.trades)
+
+    def note(self, event: Event, _effects: list[Effect]) -> None:
+        self.events.append(event)
+
+    def engine(self) -> TimedEngine:
+        """Return an engine that has seen the history and nothing of the run."""
+        fresh = new_engine(self.config, self.source)
+        return TimedEngine(fresh.state, fresh.exchange)
+
+    def play(self, engine: Engine) -> float:
+        """Play all bars but the last, whose next one is not known; return seconds."""
+        began = time.perf_counter()
+        for row, following in pairwise(self.rows):
+            engine.run_bar(row, following)
+        return time.perf_counter() - began
+
+
+def step_pass(run: PaperRun) -> tuple[float, float, bool]:
+    """Feed the run's events to `step` alone: no exchange answers, they are all known.
+
+    Return the seconds of all events, those of the Cycles, and whether the state came out the same.
+    """
+    state = run.engine().state
+    total_s = cycles_s = 0.0
+    for event in run.events:
+        began = time.perf_counter()
+        step(state, event)
+        seconds = time.perf_counter() - began
+        total_s += seconds
+        if isinstance(event, Cycle):
+            cycles_s += seconds
+    return total_s, cycles_s, state.digest() == run.digest
+
+
+def step_section(bars: int, rounds: int, say: Callable[[str], None]) -> Section:
+    """Measure `step` by itself and inside the engine."""
+    say(f"drawing a market of {bars} bars for ten symbols")
+    run = PaperRun(bars)
+    events, cycles = len(run.events), sum(isinstance(event, Cycle) for event in run.events)
+    mix, alone, engine, p50, p99, same = [], [], [], [], [], True
+    for i in range(rounds + 1):
+        say(f"round {i} of {rounds}: core.step, then the engine")
+        total_s, cycles_s, equal = step_pass(run)
+        timed = run.engine()
+        engine_s = run.play(timed)
+        same = same and equal and timed.state.digest() == run.digest
+        if i == 0:  # warms up
+            continue
+        mix.append(events / total_s / 1e3)
+        alone.append(cycles / cycles_s / 1e3)
+        engine.append(events / engine_s / 1e3)
+        p50.append(1e3 * percentile(timed.cycle_s, 0.5))
+        p99.append(1e3 * percentile(timed.cycle_s, 0.99))
+    wrong = "" if same else "equal events led to another state"
+    unit = "k events/s"
+    about = f"{events:,} events: {cycles:,} Cycles of ten bars, the rest about orders and funding"
+    bars_s = spread([10.0 * rate for rate in alone]).median
+    rows = [
+        Row("core.step, every event", unit, spread(mix), Budget(30.0), about, wrong),
+        Row("core.step, Cycles alone", unit, spread(alone), None, f"{bars_s:.0f} k symbol-bars/s"),
+        Row("whole engine, every event", unit, spread(engine), None, "step, exchange, checks"),
+        Row("a Cycle until its effects are out, p50", "ms", spread(p50), None, "in the engine"),
+        Row(
+            "a Cycle until its effects are out, p99",
+            "ms",
+            spread(p99),
+            Budget(10.0, at_least=False),
+            "in the engine; neither journal nor network is there yet",
+        ),
+    ]
+    return Section(f"step in plain Python, ten symbols, {run.trades:,} trades", rows)

@@ -1,0 +1,175 @@
+"""What only a planted mistake (scripts/mutants.py) showed to be untested."""
+
+import pytest
+
+from bot.core.kernel.codes import (
+    END,
+    ENTRY,
+    EXIT,
+    LIQUIDATION,
+    LONG,
+    MOMENTUM,
+    NO_INTENT,
+    NO_WISH,
+    OPPOSITE,
+    REVERSION,
+    RUN,
+    TARGET,
+    TREND,
+)
+from bot.core.kernel.decide import decide
+from bot.core.kernel.levels import bar_exit
+from bot.core.kernel.records import Intent, Position
+from bot.core.kernel.replay import fill_entry
+from bot.core.market import DAY_MS, HOUR_MS, Bar
+from bot.core.messages import Liquidated, OrderFilled, PlaceOrder, Role
+from bot.core.orders import Order, Trigger
+from bot.shell.config import load_config
+from bot.sim.exchange import BarExchange
+from ops.research import backtest
+from tests.support.exchange_cases import BALANCE, BUY, COIN, PARAMS, T, flat_bar, row
+from tests.support.runs import BTC, ETH, T0, candles, market
+from tests.support.states import Desk, cancels, number, placed
+from tests.support.worlds import (
+    HOUR,
+    START,
+    bars_of,
+    make_spec,
+    make_tape,
+    make_world,
+    market_of,
+)
+
+
+def test_only_the_owners_rule_closes_a_position() -> None:
+    """Momentum holds. Trend, first in configuration order, would leave; reversion would too."""
+    now = START + HOUR
+    w = make_world(strategies=(TREND, MOMENTUM, REVERSION))
+    w.positions[0] = Position(
+        side=LONG, contracts=10.0, entry_price=100.0, strategy=1, stop_price=98.0
+    )
+    s = w.symbols[0]
+    s.bar_time, s.mark, s.bars = now, 100.0, 200
+    s.spread, s.score, s.zscore = -1.0, 0.5, 1.0
+    decide(w, now, RUN)
+    assert w.intents[0].kind == NO_INTENT
+    s.spread, s.score, s.zscore = 1.0, -0.5, -1.0
+    decide(w, now, RUN)
+    assert w.intents[0].kind == EXIT
+
+
+def test_a_missing_bar_clears_the_wishes_of_its_own_symbol() -> None:
+    """Three symbols, two strategies; the second symbol has no bar, the others wish nothing new."""
+    now = START + HOUR
+    w = make_world(3, strategies=(TREND, REVERSION))
+    w.symbols[0].bar_time = w.symbols[2].bar_time = now
+    w.wishes[:] = [1.0, 2.0, 0.0, 0.0, -2.0, 0.0]
+    w.verdicts[:] = [NO_WISH, OPPOSITE, NO_WISH, NO_WISH, OPPOSITE, NO_WISH]
+    decide(w, now, RUN)
+    assert w.wishes == [0.0] * 6
+    assert w.verdicts == [NO_WISH] * 6
+
+
+def test_a_level_of_zero_is_not_there_for_a_short_either() -> None:
+    assert bar_exit(-1, 0.0, 96.0, 109.0, make_spec(0.5), 100.0, 101.0, 99.0) == 0
+    assert bar_exit(-1, 0.0, 96.0, 0.0, make_spec(0.5), 100.0, 150.0, 95.0) == TARGET
+
+
+@pytest.mark.parametrize(("side", "high", "low"), [(1, 101.0, 91.0), (-1, 109.0, 99.0)])
+def test_reaching_the_liquidation_price_is_enough(side: int, high: float, low: float) -> None:
+    level = 100.0 - 9.0 * side
+    assert bar_exit(side, 0.0, 0.0, level, make_spec(0.5), 100.0, high, low) == LIQUIDATION
+
+
+def test_an_entry_pays_its_fee_on_the_value_of_its_contracts() -> None:
+    """Ten contracts of a thousandth of a coin at 100 are worth 1 USDT, not 1,000."""
+    w = make_world(specs=[make_spec(multiplier=0.001)])
+    w.params.slippage = 0.0
+    w.intents[0] = Intent(kind=ENTRY, side=LONG, contracts=10.0, leverage=10.0, stop_distance=0.02)
+    fill_entry(w, make_tape(market_of(bars_of([100.0]))), 0, START)
+    assert w.positions[0].contracts == 10.0
+    assert w.account.fees == 10.0 * 0.001 * 100.0 * w.params.taker_fee
+
+
+def test_a_second_partial_fill_at_the_same_price_gets_its_stop_too() -> None:
+    """The level stays where it is, so only the size tells the new stop from the old one."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 6.0, 101.1)
+    desk.accept("stop")
+    [stop] = placed(desk.fill("entry", 4.0, 101.1), Role.STOP)
+    assert (stop.contracts, stop.price) == (10.0, desk.position.stop_price)
+
+
+def test_a_stop_that_does_not_cover_everything_replaces_nothing() -> None:
+    """Three parts fill, and the stop for all ten is refused: three and six protect nine."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 3.0, 101.1)
+    desk.accept("stop")
+    [six] = placed(desk.fill("entry", 3.0, 101.1), Role.STOP)
+    [ten] = placed(desk.fill("entry", 4.0, 101.1), Role.STOP)
+    desk.reject(f"#{number(ten.client_id)}")
+    effects = desk.accept(f"#{number(six.client_id)}")
+    assert cancels(effects) == []
+    assert desk.state.covered(0) == 9.0
+
+
+def test_a_stop_that_is_being_cancelled_protects_no_more_after_a_partial_fill() -> None:
+    stop = Order(PlaceOrder("t-1-stop", 0, Role.STOP, -1, 10.0, 98.0, 10.0), reason=0, sent_ms=T)
+    for trigger in (Trigger.ACCEPT, Trigger.ASK_CANCEL, Trigger.FILL_PART):
+        stop.apply(trigger)
+    assert stop.live
+    assert not stop.rests
+
+
+def test_a_liquidation_takes_its_fee_from_the_wallet() -> None:
+    """Ten coins from 100.1 at leverage 10: the margin is gone at 90.09, and the fee comes on
+    top."""
+    exchange = BarExchange(PARAMS, [COIN], BALANCE)
+    exchange.begin_bar(row(flat_bar(100.0)))
+    exchange.submit(BUY, T)
+    [entry] = exchange.trade_at_open(T)
+    assert isinstance(entry, OrderFilled)
+    [event] = exchange.end_bar(row(Bar(90.0, 90.0, 90.0, 90.0, 1.0)), T)
+    assert isinstance(event, Liquidated)
+    assert event.fee == pytest.approx(10.0 * 90.09 * PARAMS.taker_fee)
+    lost = 10.0 * (100.1 - event.price)
+    assert exchange.ledger.wallet == pytest.approx(BALANCE - entry.fee - lost - event.fee)
+
+
+def test_a_tape_has_every_column_of_every_symbol() -> None:
+    data = market(
+        HOUR_MS,
+        candles(BTC, [(T0, 10.0, 12.0, 9.0, 11.0), (T0 + HOUR_MS, 11.0, 14.0, 8.0, 13.0)]),
+        candles(ETH, [(T0, 5.0, 7.0, 4.0, 6.0)]),
+    )
+    tape = backtest.make_tape(data)
+    assert list(tape.times) == [T0, T0 + HOUR_MS, T0]
+    assert list(tape.opens) == [10.0, 11.0, 5.0]
+    assert list(tape.highs) == [12.0, 14.0, 7.0]
+    assert list(tape.lows) == [9.0, 8.0, 4.0]
+    assert list(tape.closes) == [11.0, 13.0, 6.0]
+    assert (list(tape.first), list(tape.cursor)) == ([0, 2, 3], [0, 2])
+
+
+def test_a_backtest_ends_flat_and_its_days_are_those_of_the_account() -> None:
+    """Fifty hours of standstill, then three at 1 % more each: one long, open when the data ends.
+
+    The averages cross at the close of bar 50 (101), so it opens at the open of bar 51.
+    """
+    closes = [100.0] * 50 + [100.0 * 1.01**i for i in range(1, 4)]
+    opens = [100.0, *closes[:-1]]
+    rows = [
+        (T0 + i * HOUR_MS, o, max(o, c), min(o, c), c)
+        for i, (o, c) in enumerate(zip(opens, closes, strict=True))
+    ]
+    config = load_config(None, [f"symbols=[{BTC}]", "strategies=[ema_cross]", "timeframe=1h"])
+    done = backtest.run_backtest(config, market(HOUR_MS, candles(BTC, rows)), engine="plain")
+    result = done.result
+    assert [(t.reason, t.entry_time) for t in result.trades] == [(END, T0 + 51 * HOUR_MS)]
+    assert result.final_equity == result.deposits + result.trades[0].pnl
+    # The bar that opens at 23:00 ends at 00:00: cycle 23 closes day one, cycle 47 day two.
+    assert result.daily == [(T0 + DAY_MS, done.curve[23]), (T0 + 2 * DAY_MS, done.curve[47])]
