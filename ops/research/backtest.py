@@ -173,10 +173,11 @@ def run_backtest(
     account = world.account
     if account.identity_error > 1.0:
         raise InvariantError(f"accounting paths differ by {account.identity_error:.3g} tolerances")
+    # Bars lie on the grid of their timeframe, and that divides the day.
+    midnight = -first_time % DAY_MS // data.timeframe_ms
     daily = [
         (first_time + i * data.timeframe_ms, loop.curve[i])
-        for i in range(cycles)
-        if (first_time + i * data.timeframe_ms) % DAY_MS == 0
+        for i in range(midnight, cycles, DAY_MS // data.timeframe_ms)
     ]
     result = RunResult(
         bars=data.bars(),

@@ -2,7 +2,10 @@
 
 import pytest
 
+from bot.core.kernel.arbitration import grant
 from bot.core.kernel.codes import (
+    ACCEPTED,
+    CUT,
     END,
     ENTRY,
     EXIT,
@@ -18,8 +21,11 @@ from bot.core.kernel.codes import (
     TREND,
 )
 from bot.core.kernel.decide import decide
+from bot.core.kernel.exposure import correlated_room
 from bot.core.kernel.levels import bar_exit
-from bot.core.kernel.records import Intent, Position
+from bot.core.kernel.limits import choose_tier, judge_limits
+from bot.core.kernel.params import Params
+from bot.core.kernel.records import CORRELATION_SLOTS, Intent, Position, World
 from bot.core.kernel.replay import fill_entry
 from bot.core.market import DAY_MS, HOUR_MS, Bar
 from bot.core.messages import Liquidated, OrderFilled, PlaceOrder, Role
@@ -79,6 +85,62 @@ def test_a_level_of_zero_is_not_there_for_a_short_either() -> None:
 def test_reaching_the_liquidation_price_is_enough(side: int, high: float, low: float) -> None:
     level = 100.0 - 9.0 * side
     assert bar_exit(side, 0.0, 0.0, level, make_spec(0.5), 100.0, high, low) == LIQUIDATION
+
+
+def one_contract(multiplier: float, total_share: float) -> World:
+    """Return a world of 10,000 USDT that wants symbol 0 at 100: cap and natural size are 6,000."""
+    params = Params(entry_band=0.0, max_total_share=total_share)
+    w = make_world(params=params, specs=[make_spec(multiplier=multiplier)], strategies=(TREND,))
+    w.symbols[0].mark, w.symbols[0].atr = 100.0, 0.8
+    w.wishes[0] = 1.0
+    return w
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "total_share", "verdict"),
+    [(60.0, 1.5, ACCEPTED), (30.0, 0.5, CUT)],  # 6,000 of 6,000, and 3,000 of 5,000 USDT
+)
+def test_exactly_one_contract_is_enough(
+    multiplier: float, total_share: float, verdict: int
+) -> None:
+    w = one_contract(multiplier, total_share)
+    grant(w, 0, START)
+    assert w.verdicts[0] == verdict
+    assert (w.intents[0].kind, w.intents[0].contracts) == (ENTRY, 1.0)
+
+
+def test_the_group_of_an_entry_counts_symbols_that_are_not_related_to_each_other() -> None:
+    """1 moves with 0 and with 2, which do not move with each other (0.86, 0.86 and 0.47)."""
+    w = make_world(3, specs=[make_spec(multiplier=1.0) for _ in range(3)])
+    hour = START // HOUR
+    for i in range(CORRELATION_SLOTS):
+        u, v = (0.01, -0.01)[i % 2], (0.006, -0.006)[i // 2 % 2]
+        for k, value in enumerate((u + v, u, u - v)):
+            slot = k * CORRELATION_SLOTS + (hour - i) % CORRELATION_SLOTS
+            w.samples[slot], w.returns[slot] = hour - i, value
+    for k in (0, 2):
+        w.symbols[k].mark = 100.0
+        w.positions[k] = Position(side=LONG, contracts=20.0, entry_price=100.0)
+    assert correlated_room(w, 1, LONG, START, 6_000.0) == 2_000.0
+
+
+def test_a_loss_of_exactly_the_limit_is_within_it() -> None:
+    params = Params(daily_loss_limit=0.5, drawdown_limit=0.5, fast_drawdown_limit=0.5)
+    w = make_world(params=params)
+    judge_limits(w, START)
+    w.account.equity = 5_000.0
+    judge_limits(w, START + 1)
+    assert (w.account.drawdown, w.account.fast_drawdown) == (0.5, 0.5)
+    assert (w.account.daily_locked, w.account.killed_at) == (0, 0)
+    w.account.equity = 4_999.0
+    judge_limits(w, START + 2)
+    assert (w.account.daily_locked, w.account.killed_at) == (1, START + 2)
+
+
+def test_a_higher_tier_begins_five_percent_above_its_floor() -> None:
+    w = make_world(balance=1_050.0)
+    w.account.tier = 1
+    assert choose_tier(w.account, w.tiers, w.params) == 2
 
 
 def test_an_entry_pays_its_fee_on_the_value_of_its_contracts() -> None:
