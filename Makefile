@@ -103,8 +103,8 @@ help: ## Show this list
 	@echo 'ARGS="options" go to the program; PYTHON=/path/to/python decides what .venv is made with.'
 
 # An environment whose interpreter went away with a system upgrade is built again.
-.venv/.stamp: requirements.lock $(shell test -x .venv/bin/python || echo FORCE)
+.venv/.stamp: requirements.lock scripts/setup.sh $(shell test -x .venv/bin/python || echo FORCE)
 	@sh scripts/setup.sh .venv requirements.lock
 
-.venv-bench/.stamp: requirements-bench.lock $(shell test -x .venv-bench/bin/python || echo FORCE)
+.venv-bench/.stamp: requirements-bench.lock scripts/setup.sh $(shell test -x .venv-bench/bin/python || echo FORCE)
 	@sh scripts/setup.sh .venv-bench requirements-bench.lock

@@ -33,8 +33,6 @@ class Record:
     """What a run leaves behind for its summary."""
 
     trades: list[Trade] = field(default_factory=list)
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    """(cycle time, equity), one for each cycle"""
     daily: list[tuple[int, float]] = field(default_factory=list)
     """(00:00 UTC, equity)"""
     bars: int = 0
@@ -99,7 +97,6 @@ class Engine:
         self.check_against_exchange()
         equity = self.state.world.account.equity
         self.record.bars += sum(bar is not None for bar in row.bars)
-        self.record.curve.append((now, equity))
         if now % DAY_MS == 0:
             self.record.daily.append((now, equity))
         self.feed_all(self.exchange.trade_at_open(now))

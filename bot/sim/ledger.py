@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.core.errors import InvariantError
-from bot.core.kernel.accounting import funding_payment
+from bot.core.kernel.accounting import funding_payment, owes_funding
 from bot.core.kernel.codes import TAKER
 from bot.core.kernel.levels import bankruptcy_price, liquidation_distance
 from bot.core.kernel.params import Params, Spec
@@ -97,9 +97,9 @@ class Ledger:
         self.wallet -= fee
 
     def owes_funding(self, k: int, settled_ms: int) -> bool:
-        """Return whether symbol `k` settles at `settled_ms`: opened at that time, it does not."""
+        """Return whether symbol `k` takes part in the settlement at `settled_ms`."""
         held = self.held[k]
-        return held.side != 0 and held.opened_ms < settled_ms
+        return owes_funding(held.side, held.opened_ms, settled_ms, self.params)
 
     def settle_funding(self, k: int, rate: float) -> float:
         """Settle one funding payment on symbol `k` at its mark; return what we receive, USDT."""

@@ -5,6 +5,7 @@ from array import array
 
 from bot.core.kernel.records import World
 from bot.core.market import Candles, Funding, MarketData
+from bot.core.messages import Cycle, Effect, Event
 from bot.core.state import State
 from bot.shell.engine import Engine
 from bot.sim.exchange import BarExchange
@@ -42,8 +43,15 @@ def run_paper(world: World, market: Market) -> Run:
     """Trade the whole market event by event and close what is open at its end."""
     data = market_data(market)
     engine = paper_engine(world, data)
+    curve: list[float] = []
+
+    def keep_equity(event: Event, _effects: list[Effect]) -> None:
+        if isinstance(event, Cycle):
+            curve.append(world.account.equity)
+
+    engine.listener = keep_equity
     rows = list(data.rows())
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         engine.run_bar(row, following)
     engine.finish()
-    return Run(engine.record.trades, [equity for _, equity in engine.record.curve], world)
+    return Run(engine.record.trades, curve, world)

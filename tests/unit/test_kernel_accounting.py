@@ -12,9 +12,10 @@ from bot.core.kernel.accounting import (
     finish_trade,
     funding_payment,
     mark_equity,
-    notional,
+    owes_funding,
 )
 from bot.core.kernel.codes import ENTRY, FLAT, LONG, REVERSION, SHORT, STOP, TREND
+from bot.core.kernel.params import Params
 from bot.core.kernel.records import Account, Intent, Position, Trade, World
 from tests.support.worlds import ALL_STRATEGIES, START, make_spec, make_world
 
@@ -116,7 +117,6 @@ def test_equity_on_both_paths() -> None:
     assert w.account.cash == pytest.approx(799.26)
     assert w.account.cash + 330.0 - 90.0 == pytest.approx(1_039.26)
     assert w.account.identity_error < 1e-3
-    assert (notional(w, 0), notional(w, 1)) == (330.0, 90.0)
 
 
 @pytest.mark.parametrize(
@@ -240,3 +240,13 @@ def test_the_paths_agree_over_thousands_of_random_bookings(seed: int) -> None:
     held = sum(p.realised - p.fees + p.funding for p in w.positions)
     a = w.account
     assert pnl + held == pytest.approx(a.realised - a.fees + a.funding, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "opened", "reference", "owes"),
+    [(1, 99, 0, True), (-1, 99, 0, True), (1, 100, 0, False), (0, 0, 0, False), (1, 99, 1, False)],
+)
+def test_funding_is_owed_by_positions_opened_before_the_settlement(
+    side: int, opened: int, reference: int, owes: bool
+) -> None:
+    assert owes_funding(side, opened, 100, Params(reference=reference)) is owes

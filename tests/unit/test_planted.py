@@ -1,14 +1,16 @@
 """What only a planted mistake (scripts/mutants.py) showed to be untested."""
 
+from dataclasses import replace
+
 import pytest
 
+from bot.core.kernel import codes
 from bot.core.kernel.arbitration import grant
 from bot.core.kernel.codes import (
     ACCEPTED,
     CUT,
     END,
     ENTRY,
-    EXIT,
     LIQUIDATION,
     LONG,
     MOMENTUM,
@@ -17,7 +19,7 @@ from bot.core.kernel.codes import (
     OPPOSITE,
     REVERSION,
     RUN,
-    TARGET,
+    TAKER,
     TREND,
 )
 from bot.core.kernel.decide import decide
@@ -28,14 +30,36 @@ from bot.core.kernel.params import Params
 from bot.core.kernel.records import CORRELATION_SLOTS, Intent, Position, World
 from bot.core.kernel.replay import fill_entry
 from bot.core.market import DAY_MS, HOUR_MS, Bar
-from bot.core.messages import Liquidated, OrderFilled, PlaceOrder, Role
+from bot.core.messages import (
+    Liquidated,
+    OrderAccepted,
+    OrderFilled,
+    OrderRejected,
+    PlaceOrder,
+    Role,
+)
 from bot.core.orders import Order, Trigger
+from bot.core.state import REMEMBERED_FILLS
 from bot.shell.config import load_config
 from bot.sim.exchange import BarExchange
+from bot.sim.ledger import Ledger
+from bot.sim.tick_exchange import TickExchange
+from bot.sim.ticks import Quote
 from ops.research import backtest
-from tests.support.exchange_cases import BALANCE, BUY, COIN, PARAMS, T, flat_bar, row
+from tests.support.exchange_cases import (
+    BALANCE,
+    BUY,
+    COIN,
+    EXIT,
+    PARAMS,
+    STOP,
+    TARGET,
+    T,
+    flat_bar,
+    row,
+)
 from tests.support.runs import BTC, ETH, T0, candles, market
-from tests.support.states import Desk, cancels, number, placed
+from tests.support.states import Desk, cancels, notices, number, placed
 from tests.support.worlds import (
     HOUR,
     START,
@@ -61,7 +85,7 @@ def test_only_the_owners_rule_closes_a_position() -> None:
     assert w.intents[0].kind == NO_INTENT
     s.spread, s.score, s.zscore = 1.0, -0.5, -1.0
     decide(w, now, RUN)
-    assert w.intents[0].kind == EXIT
+    assert w.intents[0].kind == codes.EXIT
 
 
 def test_a_missing_bar_clears_the_wishes_of_its_own_symbol() -> None:
@@ -78,7 +102,7 @@ def test_a_missing_bar_clears_the_wishes_of_its_own_symbol() -> None:
 
 def test_a_level_of_zero_is_not_there_for_a_short_either() -> None:
     assert bar_exit(-1, 0.0, 96.0, 109.0, make_spec(0.5), 100.0, 101.0, 99.0) == 0
-    assert bar_exit(-1, 0.0, 96.0, 0.0, make_spec(0.5), 100.0, 150.0, 95.0) == TARGET
+    assert bar_exit(-1, 0.0, 96.0, 0.0, make_spec(0.5), 100.0, 150.0, 95.0) == codes.TARGET
 
 
 @pytest.mark.parametrize(("side", "high", "low"), [(1, 101.0, 91.0), (-1, 109.0, 99.0)])
@@ -185,6 +209,77 @@ def test_a_stop_that_is_being_cancelled_protects_no_more_after_a_partial_fill() 
         stop.apply(trigger)
     assert stop.live
     assert not stop.rests
+
+
+def test_after_a_lock_the_errors_are_counted_anew() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, 101.1)
+    locks = 0
+    for _ in range(9):
+        locks += len(notices(desk.reject("stop"), "symbol_locked"))
+        desk.wait(1)
+    assert locks == 1
+    assert len(notices(desk.reject("stop"), "symbol_locked")) == 1
+
+
+def test_a_refusal_of_an_order_we_do_not_know_changes_nothing() -> None:
+    desk = Desk()
+    desk.enter()
+    before = desk.state.digest()
+    assert desk.feed(OrderRejected(desk.now, "web-7", "busy")) == []
+    assert desk.state.digest() == before
+
+
+def test_only_the_newest_fill_ids_are_remembered() -> None:
+    desk = Desk()
+    desk.state.fill_ids = {f"x{i}": None for i in range(REMEMBERED_FILLS)}
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, 101.1)
+    assert len(desk.state.fill_ids) == REMEMBERED_FILLS
+    assert "x0" not in desk.state.fill_ids
+    assert {"x1", "f1"} <= set(desk.state.fill_ids)
+
+
+def test_the_exchanges_money_is_that_of_its_contracts() -> None:
+    """Twenty contracts of a tenth of a coin: 2 coins from 100, marked at 110, leverage 10."""
+    ledger = Ledger(PARAMS, [replace(COIN, multiplier=0.1)], BALANCE)
+    ledger.marks[0] = 110.0
+    ledger.increase(0, 1, 20.0, 100.0, 10.0, T)
+    assert ledger.equity() == BALANCE + 2 * 10.0
+    assert ledger.free_margin() == BALANCE - 2 * 100.0 / 10.0
+    assert ledger.settle_funding(0, 0.001) == -2 * 110.0 * 0.001
+    assert ledger.wallet == BALANCE - 0.22
+    ledger.reduce(0, 5.0, 120.0)
+    assert ledger.wallet == pytest.approx(BALANCE - 0.22 + 0.5 * 20.0)
+    assert ledger.book_fill(EXIT, 10.0, 120.0, TAKER, T) == 120.0 * PARAMS.taker_fee
+    assert ledger.wallet == pytest.approx(BALANCE - 0.22 + 1.5 * 20.0 - 120.0 * PARAMS.taker_fee)
+    assert ledger.take_over(0) == (5.0, 90.0, pytest.approx(0.5 * 90.0 * PARAMS.taker_fee))
+
+
+@pytest.mark.parametrize("protection", [STOP, TARGET])
+def test_a_small_order_closes_no_more_than_its_own_size(protection: PlaceOrder) -> None:
+    exchange = BarExchange(PARAMS, [COIN], BALANCE)
+    exchange.begin_bar(row(flat_bar(100.0)))
+    exchange.submit(BUY, T)
+    list(exchange.trade_at_open(T))
+    assert isinstance(exchange.submit(replace(protection, contracts=1.0), T), OrderAccepted)
+    [fill] = exchange.end_bar(row(flat_bar(97.0 if protection is STOP else 105.0)), T)
+    assert isinstance(fill, OrderFilled)
+    assert (fill.contracts, exchange.ledger.held[0].contracts) == (1.0, 9.0)
+
+
+def test_a_symbol_that_gets_flat_leaves_the_orders_of_the_others() -> None:
+    exchange = TickExchange(PARAMS, [COIN, COIN], BALANCE, seed=1, latency_ms=(0, 0), depth=100)
+    exchange.load(Quote(T, k, 100.0, 100.0) for k in (0, 1))
+    for k in (0, 1):
+        for order in (BUY, STOP):
+            named = f"{order.client_id}-{k}"
+            exchange.submit(replace(order, symbol=k, contracts=1.0, client_id=named), T)
+    exchange.submit(replace(EXIT, contracts=1.0), T)
+    list(exchange.advance(T))
+    assert [held.contracts for held in exchange.ledger.held] == [0.0, 1.0]
+    assert list(exchange.book.orders) == ["3-stop-1"]
 
 
 def test_a_liquidation_takes_its_fee_from_the_wallet() -> None:

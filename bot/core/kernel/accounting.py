@@ -8,7 +8,7 @@ intermediate result, so their difference is a real check (DESIGN section 3).
 
 from bot.core.kernel.codes import FLAT
 from bot.core.kernel.levels import set_levels
-from bot.core.kernel.params import Spec
+from bot.core.kernel.params import Params, Spec
 from bot.core.kernel.records import Account, Position, Trade, World
 from bot.core.kernel.registry import kernel
 
@@ -69,6 +69,15 @@ def book_entry(w: World, k: int, time: int, contracts: float, price: float, paid
 
 
 @kernel
+def owes_funding(side: int, opened: int, settled: int, p: Params) -> bool:
+    """Return whether a position takes part in a settlement: one opened at that time does not.
+
+    Profile `reference` knows no funding.
+    """
+    return side != FLAT and opened < settled and p.reference == 0
+
+
+@kernel
 def funding_payment(side: int, contracts: float, mark: float, rate: float, spec: Spec) -> float:
     """Return what a settlement brings us in USDT: positive is received, negative paid.
 
@@ -86,12 +95,6 @@ def book_funding(a: Account, pos: Position, amount: float) -> None:
     a.funding += amount
     a.cash += amount
     pos.funding += amount
-
-
-@kernel
-def notional(w: World, k: int) -> float:
-    """Return the value of the position on symbol `k` at its mark, USDT."""
-    return w.positions[k].contracts * w.specs[k].multiplier * w.symbols[k].mark
 
 
 @kernel

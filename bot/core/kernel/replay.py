@@ -14,6 +14,7 @@ from bot.core.kernel.accounting import (
     finish_trade,
     funding_payment,
     mark_equity,
+    owes_funding,
 )
 from bot.core.kernel.codes import (
     END,
@@ -107,7 +108,7 @@ def settle_funding(w: World, tape: Tape, k: int, time: int) -> None:
     cursor = tape.funding_cursor[k]
     while cursor < tape.funding_first[k + 1] and tape.funding_times[cursor] <= time:
         pos = w.positions[k]
-        if pos.side != FLAT and pos.entry_time < tape.funding_times[cursor]:
+        if owes_funding(pos.side, pos.entry_time, tape.funding_times[cursor], w.params):
             rate = tape.funding_rates[cursor]
             mark = w.symbols[k].mark
             book_funding(
