@@ -272,7 +272,7 @@ class Reporter:
         if not self.quiet:
             self.progress("")
             m = result.mutation
-            row = f"{result.outcome:9} {result.seconds:5.1f} s  {m.area:11} {m.name:34}"
+            row = f"{result.outcome:9} {result.seconds:5.1f} s  {m.area:11} {m.name:35}"
             print(f"{row} {result.test}".rstrip(), flush=True)
         self.progress(f"{self.done}/{self.total} mutations tried")
 
@@ -323,7 +323,7 @@ def list_mutations(mutations: Sequence[Mutation], *, machine: bool) -> None:
         print(json.dumps([asdict(mutation) for mutation in mutations], indent=2))
     else:
         for m in mutations:
-            print(f"{m.area:11} {m.name:34} {m.file}\n            {m.why}")
+            print(f"{m.area:11} {m.name:35} {m.file}\n            {m.why}")
 
 
 def run(mutations: Sequence[Mutation], options: argparse.Namespace) -> int:

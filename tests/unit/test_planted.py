@@ -34,12 +34,8 @@ from bot.core.messages import (
     Liquidated,
     OrderAccepted,
     OrderFilled,
-    OrderRejected,
     PlaceOrder,
-    Role,
 )
-from bot.core.orders import Order, Trigger
-from bot.core.state import REMEMBERED_FILLS
 from bot.shell.config import load_config
 from bot.sim.exchange import BarExchange
 from bot.sim.ledger import Ledger
@@ -55,11 +51,12 @@ from tests.support.exchange_cases import (
     STOP,
     TARGET,
     T,
+    filled,
     flat_bar,
     row,
+    tick_exchange,
 )
 from tests.support.runs import BTC, ETH, T0, candles, market
-from tests.support.states import Desk, cancels, notices, number, placed
 from tests.support.worlds import (
     HOUR,
     START,
@@ -177,70 +174,6 @@ def test_an_entry_pays_its_fee_on_the_value_of_its_contracts() -> None:
     assert w.account.fees == 10.0 * 0.001 * 100.0 * w.params.taker_fee
 
 
-def test_a_second_partial_fill_at_the_same_price_gets_its_stop_too() -> None:
-    """The level stays where it is, so only the size tells the new stop from the old one."""
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    desk.fill("entry", 6.0, 101.1)
-    desk.accept("stop")
-    [stop] = placed(desk.fill("entry", 4.0, 101.1), Role.STOP)
-    assert (stop.contracts, stop.price) == (10.0, desk.position.stop_price)
-
-
-def test_a_stop_that_does_not_cover_everything_replaces_nothing() -> None:
-    """Three parts fill, and the stop for all ten is refused: three and six protect nine."""
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    desk.fill("entry", 3.0, 101.1)
-    desk.accept("stop")
-    [six] = placed(desk.fill("entry", 3.0, 101.1), Role.STOP)
-    [ten] = placed(desk.fill("entry", 4.0, 101.1), Role.STOP)
-    desk.reject(f"#{number(ten.client_id)}")
-    effects = desk.accept(f"#{number(six.client_id)}")
-    assert cancels(effects) == []
-    assert desk.state.covered(0) == 9.0
-
-
-def test_a_stop_that_is_being_cancelled_protects_no_more_after_a_partial_fill() -> None:
-    stop = Order(PlaceOrder("t-1-stop", 0, Role.STOP, -1, 10.0, 98.0, 10.0), reason=0, sent_ms=T)
-    for trigger in (Trigger.ACCEPT, Trigger.ASK_CANCEL, Trigger.FILL_PART):
-        stop.apply(trigger)
-    assert stop.live
-    assert not stop.rests
-
-
-def test_after_a_lock_the_errors_are_counted_anew() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, 101.1)
-    locks = 0
-    for _ in range(9):
-        locks += len(notices(desk.reject("stop"), "symbol_locked"))
-        desk.wait(1)
-    assert locks == 1
-    assert len(notices(desk.reject("stop"), "symbol_locked")) == 1
-
-
-def test_a_refusal_of_an_order_we_do_not_know_changes_nothing() -> None:
-    desk = Desk()
-    desk.enter()
-    before = desk.state.digest()
-    assert desk.feed(OrderRejected(desk.now, "web-7", "busy")) == []
-    assert desk.state.digest() == before
-
-
-def test_only_the_newest_fill_ids_are_remembered() -> None:
-    desk = Desk()
-    desk.state.fill_ids = {f"x{i}": None for i in range(REMEMBERED_FILLS)}
-    desk.bars(101.0)
-    desk.fill("entry", 10.0, 101.1)
-    assert len(desk.state.fill_ids) == REMEMBERED_FILLS
-    assert "x0" not in desk.state.fill_ids
-    assert {"x1", "f1"} <= set(desk.state.fill_ids)
-
-
 def test_the_exchanges_money_is_that_of_its_contracts() -> None:
     """Twenty contracts of a tenth of a coin: 2 coins from 100, marked at 110, leverage 10."""
     ledger = Ledger(PARAMS, [replace(COIN, multiplier=0.1)], BALANCE)
@@ -254,7 +187,7 @@ def test_the_exchanges_money_is_that_of_its_contracts() -> None:
     assert ledger.wallet == pytest.approx(BALANCE - 0.22 + 0.5 * 20.0)
     assert ledger.book_fill(EXIT, 10.0, 120.0, TAKER, T) == 120.0 * PARAMS.taker_fee
     assert ledger.wallet == pytest.approx(BALANCE - 0.22 + 1.5 * 20.0 - 120.0 * PARAMS.taker_fee)
-    assert ledger.take_over(0) == (5.0, 90.0, pytest.approx(0.5 * 90.0 * PARAMS.taker_fee))
+    assert ledger.take_over(0) == pytest.approx((5.0, 90.0, 0.5 * 90.0 * PARAMS.taker_fee))
 
 
 @pytest.mark.parametrize("protection", [STOP, TARGET])
@@ -280,6 +213,14 @@ def test_a_symbol_that_gets_flat_leaves_the_orders_of_the_others() -> None:
     list(exchange.advance(T))
     assert [held.contracts for held in exchange.ledger.held] == [0.0, 1.0]
     assert list(exchange.book.orders) == ["3-stop-1"]
+
+
+def test_an_entry_finds_what_the_one_before_it_left_of_a_level() -> None:
+    exchange = tick_exchange(depth=6)
+    exchange.submit(replace(BUY, contracts=4.0), T)
+    exchange.submit(replace(BUY, contracts=4.0, client_id="2-entry"), T)
+    fills = filled(list(exchange.advance(T)))
+    assert fills == [("1-entry", 4.0, 100.1), ("2-entry", 2.0, 100.1), ("2-entry", 2.0, 100.3)]
 
 
 def test_a_liquidation_takes_its_fee_from_the_wallet() -> None:
