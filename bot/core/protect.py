@@ -149,7 +149,6 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     guard = state.guards[k]
     if state.covered(k) >= state.world.positions[k].contracts:
         guard.uncovered_since = 0
-        guard.alerted = False
         return []
     if guard.uncovered_since == 0:
         guard.uncovered_since = state.now_ms
