@@ -2,7 +2,7 @@
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import book_entry, book_funding, book_reduce, finish_trade
-from bot.core.kernel.codes import EXIT, FLAT, LIQUIDATION, SIDE_NAMES
+from bot.core.kernel.codes import ENTRY, EXIT, EXTERNAL, FLAT, KILL, LIQUIDATION, SIDE_NAMES
 from bot.core.kernel.decide import want_reference_entry
 from bot.core.kernel.records import Trade, World
 from bot.core.messages import (
@@ -20,7 +20,7 @@ from bot.core.messages import (
     TradeClosed,
 )
 from bot.core.modes import Cause
-from bot.core.orders import Order, Trigger
+from bot.core.orders import Order, Status, Trigger, is_ours
 from bot.core.protect import (
     clear_orders,
     drop_older_stops,
@@ -36,7 +36,6 @@ from bot.core.state import (
     ERROR_LOCK_MS,
     ERROR_STREAK,
     ERROR_WINDOW_MS,
-    REMEMBERED_FILLS,
     State,
 )
 
@@ -70,6 +69,8 @@ def on_accepted(state: State, event: OrderAccepted) -> list[Effect]:
     if order is None:
         return []
     order.apply(Trigger.ACCEPT)
+    order.missing = 0
+    state.relock(order.symbol)
     state.guards[order.symbol].error_streak = 0
     if order.role is Role.STOP and order.rests:
         return drop_older_stops(state, order.symbol)
@@ -86,6 +87,9 @@ def on_rejected(state: State, event: OrderRejected) -> list[Effect]:
     k = order.symbol
     if order.request.reduce_only and state.world.positions[k].side == FLAT:
         return []  # the position was gone before the order came: nothing is wrong
+    if event.local:
+        text = f"{order.role.value} order not sent: {event.message}"
+        return [Notice(event.now_ms, Level.WARNING, "order_denied", k, text)]
     level = Level.CRITICAL if order.role is Role.STOP else Level.WARNING
     text = f"{order.role.value} order refused: {event.message}"
     notice = Notice(event.now_ms, level, "order_rejected", k, text)
@@ -101,7 +105,7 @@ def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
     if guard.error_streak >= ERROR_STREAK:
         guard.error_streak = 0
         guard.locked_until = now_ms + ERROR_LOCK_MS
-        state.world.symbols[k].locked = 1
+        state.relock(k)
         text = (
             f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
         )
@@ -131,26 +135,75 @@ def on_cancelled(state: State, event: OrderCancelled) -> list[Effect]:
 def end_order(state: State, order: Order) -> None:
     """Forget a finished order and what it stood for."""
     forget(state, order)
+    state.relock(order.symbol)
     if order.role in (Role.ENTRY, Role.EXIT):
         settle_intent(state, order.symbol)
 
 
 def on_filled(state: State, event: OrderFilled) -> list[Effect]:
     """Book a fill; a repeat of one we have is nothing, one we did not ask for is foreign."""
-    if event.fill_id in state.fill_ids:
+    if not state.first_sight(event.fill_id):
         return []
-    order = state.orders.get(event.client_id)
+    order = state.orders.get(event.client_id) or revive(state, event)
     if order is None:
-        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
-    state.fill_ids[event.fill_id] = None
-    if len(state.fill_ids) > REMEMBERED_FILLS:
-        state.fill_ids.pop(next(iter(state.fill_ids)))
+        return book_forgotten_fill(state, event)
+    order.missing = 0
     order.filled += event.contracts
     whole = order.request.contracts == 0.0 or order.remaining <= 0.0
     order.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART)
+    state.relock(order.symbol)
     if order.role is Role.ENTRY:
         return book_entry_fill(state, order, event)
     return book_exit_fill(state, order, event)
+
+
+def revive(state: State, event: OrderFilled) -> Order | None:
+    """Take an entry back that was given up and has traded after all: it is ours."""
+    order = state.voided.pop(event.client_id, None)
+    if order is None or state.world.positions[order.symbol].side == -order.request.side:
+        return None
+    order.status = Status.UNRESOLVED
+    state.orders[event.client_id] = order
+    intent = state.world.intents[order.symbol]
+    intent.kind, intent.side = ENTRY, order.request.side
+    return order
+
+
+def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
+    """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
+
+    Anything else that traded here is foreign.
+    """
+    k = event.symbol
+    if not can_reduce(state, k, event.side, event.contracts):
+        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+    ours = is_ours(state.installation, event.client_id)
+    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
+    state.relock(k)
+    text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
+    level, kind = Level.CRITICAL, "external_position_change"
+    if ours:
+        level, kind = Level.WARNING, "emergency_fill"
+    notice = Notice(event.now_ms, level, kind, k, text)
+    return [notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
+
+
+def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:
+    """Return whether a fill on `side` fits into the position on symbol `k` as its reduction."""
+    if k < 0:
+        return False
+    pos = state.world.positions[k]
+    return pos.side != FLAT and pos.side == -side and contracts <= pos.contracts
+
+
+def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -> list[Effect]:
+    """Book a reduction that no live order of ours stands behind."""
+    k = event.symbol
+    pos, spec = state.world.positions[k], state.world.specs[k]
+    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
+    if pos.contracts > 0.0:
+        return []
+    return close_trade(state, k, event.now_ms, reason)
 
 
 def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:
@@ -213,20 +266,20 @@ def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
 
 def on_funding(state: State, event: FundingSettled) -> list[Effect]:
     """Book a funding settlement on the position it belongs to."""
+    if not state.first_sight(event.entry_id):
+        return []
     book_funding(state.world.account, state.world.positions[event.symbol], event.amount)
     return []
 
 
 def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
     """Book what the exchange took; the symbol's remaining orders go, and a person is told."""
+    if not state.first_sight(event.entry_id):
+        return []
     k = event.symbol
     pos = state.world.positions[k]
     if pos.side == FLAT or event.contracts > pos.contracts:
         return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
-    spec = state.world.specs[k]
-    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
     text = f"liquidated {event.contracts:g} contracts at {event.price:g}"
-    effects: list[Effect] = [Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)]
-    if pos.contracts > 0.0:
-        return effects
-    return effects + close_trade(state, k, event.now_ms, LIQUIDATION)
+    notice = Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)
+    return [notice, *reduce_outside(state, event, LIQUIDATION)]

@@ -14,6 +14,17 @@ from bot.core.errors import InvariantError
 from bot.core.kernel.records import Trade
 from bot.core.market import Bar
 from bot.core.modes import Cause
+from bot.core.observations import (
+    ForeignOrder,
+    OrderMissing,
+    OrderResting,
+    OutcomeUnknown,
+    PositionAgrees,
+    PositionSeen,
+    StrayOrder,
+    Transferred,
+    WalletSeen,
+)
 
 
 class Role(Enum):
@@ -62,11 +73,13 @@ class OrderAccepted:
 
 @dataclass(frozen=True, slots=True)
 class OrderRejected:
-    """The exchange refused the order for good; `message` is the exchange's own text."""
+    """The order will never trade: refused by the exchange (`message` is its own text), or never
+    sent at all (`local`), which is no error of the exchange."""
 
     now_ms: int
     client_id: str
     message: str
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,9 @@ class OrderFilled:
     contracts: float
     price: float
     fee: float
+    symbol: int = -1
+    """with `side`, what the exchange says of a fill whose order we have forgotten"""
+    side: int = 0
 
     def __post_init__(self) -> None:
         if not (self.contracts > 0.0 and self.price > 0.0 and math.isfinite(self.fee)):
@@ -101,6 +117,8 @@ class FundingSettled:
     now_ms: int
     symbol: int
     amount: float
+    entry_id: str = ""
+    """the exchange's, makes a repeat recognisable"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,7 @@ class Liquidated:
     contracts: float
     price: float
     fee: float
+    entry_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,15 @@ Event = (
     | History
     | OrderAccepted
     | OrderRejected
+    | OutcomeUnknown
+    | OrderResting
+    | OrderMissing
+    | StrayOrder
+    | ForeignOrder
+    | PositionSeen
+    | PositionAgrees
+    | WalletSeen
+    | Transferred
     | OrderFilled
     | OrderCancelled
     | FundingSettled

@@ -31,6 +31,8 @@ class Cause(Enum):
     EQUITY_JUMP = ("equity_jump", REDUCE_ONLY, Clearer.PERSON)
     DAILY_LOSS = ("daily_loss", REDUCE_ONLY, Clearer.NEXT_DAY)
     EXCHANGE_ERRORS = ("exchange_errors", REDUCE_ONLY, Clearer.QUIET_TIME)
+    JOURNAL_FAILED = ("journal_failed", REDUCE_ONLY, Clearer.CONDITION)
+    RECOVERING = ("recovering", HALT, Clearer.CONDITION)
     FOREIGN_ORDER = ("foreign_order", REDUCE_ONLY, Clearer.PERSON)
     EXCHANGE_UNREACHABLE = ("exchange_unreachable", HALT, Clearer.CONDITION)
     OPERATOR_HALT = ("operator_halt", HALT, Clearer.PERSON)

@@ -15,6 +15,7 @@ class Status(Enum):
     """Where an order stands, as far as we know."""
 
     SENT = "sent"
+    UNRESOLVED = "unresolved"
     OPEN = "open"
     PARTIAL = "partial"
     CANCELLING = "cancelling"
@@ -32,6 +33,10 @@ class Trigger(Enum):
     ASK_CANCEL = "ask_cancel"
     CANCEL = "cancel"
     REJECT = "reject"
+    LOSE = "lose"
+    """no answer came, or a read does not know the order"""
+    VOID = "void"
+    """the exchange never had it: enough reads have said so"""
 
 
 TERMINAL = frozenset({Status.FILLED, Status.CANCELLED, Status.REJECTED})
@@ -46,12 +51,26 @@ ORDER_TABLE: dict[tuple[Status, Trigger], Status] = {
     (Status.SENT, Trigger.FILL_ALL): Status.FILLED,
     (Status.SENT, Trigger.CANCEL): Status.CANCELLED,
     (Status.SENT, Trigger.ASK_CANCEL): Status.CANCELLING,
+    (Status.SENT, Trigger.LOSE): Status.UNRESOLVED,
+    # Nothing is certain of an unresolved order, so everything may still follow.
+    (Status.UNRESOLVED, Trigger.ACCEPT): Status.OPEN,
+    (Status.UNRESOLVED, Trigger.REJECT): Status.REJECTED,
+    (Status.UNRESOLVED, Trigger.FILL_PART): Status.PARTIAL,
+    (Status.UNRESOLVED, Trigger.FILL_ALL): Status.FILLED,
+    (Status.UNRESOLVED, Trigger.CANCEL): Status.CANCELLED,
+    (Status.UNRESOLVED, Trigger.ASK_CANCEL): Status.CANCELLING,
+    (Status.UNRESOLVED, Trigger.LOSE): Status.UNRESOLVED,
+    (Status.UNRESOLVED, Trigger.VOID): Status.REJECTED,
+    # Acceptances are told twice: by the answer and by a read or a socket.
+    (Status.OPEN, Trigger.ACCEPT): Status.OPEN,
+    (Status.OPEN, Trigger.LOSE): Status.UNRESOLVED,
     (Status.OPEN, Trigger.FILL_PART): Status.PARTIAL,
     (Status.OPEN, Trigger.FILL_ALL): Status.FILLED,
     (Status.OPEN, Trigger.ASK_CANCEL): Status.CANCELLING,
     (Status.OPEN, Trigger.CANCEL): Status.CANCELLED,
     # The late acceptance of an order whose first fill came earlier.
     (Status.PARTIAL, Trigger.ACCEPT): Status.PARTIAL,
+    (Status.PARTIAL, Trigger.LOSE): Status.UNRESOLVED,
     (Status.PARTIAL, Trigger.FILL_PART): Status.PARTIAL,
     (Status.PARTIAL, Trigger.FILL_ALL): Status.FILLED,
     (Status.PARTIAL, Trigger.ASK_CANCEL): Status.CANCELLING,
@@ -62,6 +81,8 @@ ORDER_TABLE: dict[tuple[Status, Trigger], Status] = {
     (Status.CANCELLING, Trigger.FILL_ALL): Status.FILLED,
     (Status.CANCELLING, Trigger.CANCEL): Status.CANCELLED,
     (Status.CANCELLING, Trigger.REJECT): Status.REJECTED,
+    (Status.CANCELLING, Trigger.LOSE): Status.CANCELLING,
+    (Status.CANCELLING, Trigger.VOID): Status.CANCELLED,
     (Status.FILLED, Trigger.ACCEPT): Status.FILLED,
     (Status.CANCELLED, Trigger.ACCEPT): Status.CANCELLED,
 }
@@ -77,6 +98,11 @@ class Order:
     sent_ms: int
     status: Status = Status.SENT
     filled: float = 0.0
+    missing: int = 0
+    """reads in a row that did not know the order"""
+    missing_since: int = 0
+    missing_position: float = 0.0
+    """contracts of the position, signed, at the first of them"""
 
     @property
     def symbol(self) -> int:
@@ -119,3 +145,8 @@ def client_id(installation: str, sequence: int, role: Role) -> str:
     'a1b2c3-41-stop'
     """
     return f"{installation}-{sequence}-{role.value}"
+
+
+def is_ours(installation: str, client_id: str) -> bool:
+    """Return whether an order of this installation has that id, an emergency order included."""
+    return client_id.startswith(f"{installation}-")

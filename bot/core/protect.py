@@ -46,6 +46,17 @@ def staying(state: State, k: int, *roles: Role) -> list[Order]:
     return [o for o in state.live_orders(k, *roles) if o.status is not Status.CANCELLING]
 
 
+def known(state: State, k: int, role: Role) -> list[Order]:
+    """Return the orders of a role on symbol `k` that can be relied on: not those that may be lost.
+
+    An unresolved stop or exit is replaced at once: both are reduce-only, so two cannot do harm.
+    """
+    doubtful = (
+        (Status.CANCELLING, Status.UNRESOLVED) if role is not Role.EXIT else (Status.UNRESOLVED,)
+    )
+    return [o for o in state.live_orders(k, role) if o.status not in doubtful]
+
+
 def cancel(order: Order) -> CancelOrder:
     """Ask the exchange to cancel what is left of an order."""
     order.apply(Trigger.ASK_CANCEL)
@@ -61,7 +72,7 @@ def forget(state: State, order: Order) -> None:
 def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     """Leave the position on symbol `k` at the market, unless an exit is on its way already."""
     pos = state.world.positions[k]
-    if pos.side == FLAT or state.live_orders(k, Role.EXIT):
+    if pos.side == FLAT or known(state, k, Role.EXIT):
         return []
     intent = state.world.intents[k]
     intent.kind = EXIT
@@ -77,7 +88,7 @@ def place_stop(state: State, k: int) -> list[Effect]:
     Nothing happens while a stop of the right price and at least the right size is there already.
     """
     pos = state.world.positions[k]
-    for order in staying(state, k, Role.STOP):
+    for order in known(state, k, Role.STOP):
         if order.request.price == pos.stop_price and order.remaining >= pos.contracts:
             return []
     state.guards[k].last_stop_ms = state.now_ms

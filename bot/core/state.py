@@ -9,7 +9,7 @@ from bot.core.kernel.codes import FLAT
 from bot.core.kernel.records import World
 from bot.core.messages import Role
 from bot.core.modes import Modes
-from bot.core.orders import Order
+from bot.core.orders import Order, Status
 
 UNCOVERED_ALERT_MS = 5_000
 UNCOVERED_CLOSE_MS = 15_000  # a position without a stop for this long is closed (DESIGN section 5)
@@ -18,6 +18,7 @@ ERROR_LOCK_MS = 15 * 60_000
 ERROR_BURST = 10  # more exchange errors than this within ERROR_WINDOW_MS: REDUCE_ONLY
 ERROR_WINDOW_MS = 60 * 60_000
 ERROR_QUIET_MS = 30 * 60_000
+REMEMBERED_VOIDS = 32
 REMEMBERED_FILLS = 4_096  # fill ids kept to recognise a repeat; the oldest are forgotten
 
 
@@ -35,6 +36,8 @@ class Guard:
     """when a stop was sent last; bounds how often a refused stop is retried"""
     last_exit_ms: int = 0
     """the same for exits"""
+    differs: int = 0
+    """reads in a row that showed another position than ours"""
 
 
 @dataclass(slots=True)
@@ -52,11 +55,17 @@ class State:
     sequence: int = 0
     """orders made so far; part of every client id"""
     now_ms: int = 0
+    decided_ms: int = 0
+    """the newest cycle"""
     error_times: list[int] = field(default_factory=list)
     """exchange errors inside the window, at most ERROR_BURST + 1"""
     last_error_ms: int = 0
     fill_ids: dict[str, None] = field(default_factory=dict)
     """insertion-ordered set"""
+    voided: dict[str, Order] = field(default_factory=dict)
+    """the last entries that were given up without the exchange's word; they may yet appear"""
+    wallet_doubts: int = 0
+    """reads in a row of a wallet that our books do not explain"""
 
     def __post_init__(self) -> None:
         if not self.guards:
@@ -70,6 +79,13 @@ class State:
             if order.symbol == symbol and order.live and (not roles or order.role in roles)
         ]
 
+    @property
+    def flat(self) -> bool:
+        """Whether nothing is held and nothing is under way."""
+        return all(pos.side == FLAT for pos in self.world.positions) and not any(
+            order.live for order in self.orders.values()
+        )
+
     def covered(self, symbol: int) -> float:
         """Return how many contracts of the position rest under acknowledged stops."""
         total = 0.0
@@ -77,6 +93,28 @@ class State:
             if order.symbol == symbol and order.role is Role.STOP and order.rests:
                 total += order.remaining
         return total
+
+    def relock(self, symbol: int) -> None:
+        """Let the kernel know whether symbol takes new risk: not while locked for a time, while an
+        order of it is unresolved, or while its position is in doubt."""
+        guard = self.guards[symbol]
+        doubt = any(
+            order.symbol == symbol and order.status is Status.UNRESOLVED
+            for order in self.orders.values()
+        )
+        held_back = guard.locked_until != 0 or guard.differs != 0 or doubt
+        self.world.symbols[symbol].locked = 1 if held_back else 0
+
+    def first_sight(self, entry_id: str) -> bool:
+        """Return whether the exchange's record `entry_id` is new, and remember it."""
+        if not entry_id:
+            return True
+        if entry_id in self.fill_ids:
+            return False
+        self.fill_ids[entry_id] = None
+        if len(self.fill_ids) > REMEMBERED_FILLS:
+            self.fill_ids.pop(next(iter(self.fill_ids)))
+        return True
 
     def check_invariants(self) -> None:
         """Raise InvariantError when state contradicts itself; cheap enough to run after every
@@ -109,8 +147,10 @@ class State:
         parts = [
             *(repr(getattr(world, name)) for name in world._fields),
             repr(sorted((c.label, at) for c, at in self.modes.causes.items())),
-            repr([(i, o.status.value, o.filled, o.request) for i, o in self.orders.items()]),
+            repr([(i, o.status.value, o) for i, o in self.orders.items()]),
+            repr(list(self.voided.items())),
             repr([astuple(guard) for guard in self.guards]),
             repr((self.sequence, self.error_times, self.last_error_ms, list(self.fill_ids))),
+            repr(self.wallet_doubts),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

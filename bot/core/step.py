@@ -54,9 +54,31 @@ from bot.core.messages import (
     Tick,
 )
 from bot.core.modes import Cause, Clearer
+from bot.core.observations import (
+    ForeignOrder,
+    OrderMissing,
+    OrderResting,
+    OutcomeUnknown,
+    PositionAgrees,
+    PositionSeen,
+    StrayOrder,
+    Transferred,
+    WalletSeen,
+)
 from bot.core.protect import cancel, exit_order, guard_positions, place_stop, staying
 from bot.core.risk import review
 from bot.core.state import ERROR_QUIET_MS, State
+from bot.core.truth import (
+    on_foreign,
+    on_missing,
+    on_position_agrees,
+    on_position_seen,
+    on_resting,
+    on_stray,
+    on_transferred,
+    on_unknown,
+    on_wallet_seen,
+)
 
 
 def step(state: State, event: Event) -> list[Effect]:
@@ -66,9 +88,10 @@ def step(state: State, event: Event) -> list[Effect]:
     ------
     InvariantError : time ran backwards, or state contradicts itself after the event
     """
-    if event.now_ms < state.now_ms:
+    if event.now_ms >= state.now_ms:
+        state.now_ms = event.now_ms
+    elif not isinstance(event, History):  # which is about the past
         raise InvariantError(f"time ran backwards: {event.now_ms} after {state.now_ms}")
-    state.now_ms = event.now_ms
     effects = HANDLERS[type(event)](state, event)
     effects += guard_positions(state)
     state.check_invariants()
@@ -81,6 +104,7 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
     world = state.world
     now = event.now_ms
     before = state.modes.name
+    state.decided_ms = now
     see_bars(state, event)
     judge(world, now)
     sync_limits(state)
@@ -107,8 +131,12 @@ def see_bars(state: State, event: Cycle | History) -> None:
 
 
 def on_history(state: State, event: History) -> list[Effect]:
-    """See bars from before the run."""
-    see_bars(state, event)
+    """See bars that nothing is decided on any more; a bar that was seen already is skipped."""
+    symbols = state.world.symbols
+    bars = tuple(
+        bar if symbols[k].bar_time < event.now_ms else None for k, bar in enumerate(event.bars)
+    )
+    see_bars(state, History(event.now_ms, bars))
     return []
 
 
@@ -143,7 +171,7 @@ def clear_timed(state: State) -> None:
     for k, guard in enumerate(state.guards):
         if guard.locked_until and state.now_ms >= guard.locked_until:
             guard.locked_until = 0
-            state.world.symbols[k].locked = 0
+            state.relock(k)
     if state.now_ms - state.last_error_ms >= ERROR_QUIET_MS and state.modes.clear(
         Cause.EXCHANGE_ERRORS, Clearer.QUIET_TIME
     ):
@@ -207,6 +235,8 @@ def on_condition(state: State, event: Condition) -> list[Effect]:
         state.modes.tighten(event.cause, event.now_ms)
     else:
         state.modes.clear(event.cause, Clearer.CONDITION)
+    if event.cause is Cause.RECOVERING:  # every start; nothing a person must hear of
+        return []
     return mode_notice(state, before)
 
 
@@ -232,6 +262,15 @@ HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
     History: on_history,
     OrderAccepted: on_accepted,
     OrderRejected: on_rejected,
+    OutcomeUnknown: on_unknown,
+    OrderResting: on_resting,
+    OrderMissing: on_missing,
+    StrayOrder: on_stray,
+    ForeignOrder: on_foreign,
+    PositionSeen: on_position_seen,
+    PositionAgrees: on_position_agrees,
+    WalletSeen: on_wallet_seen,
+    Transferred: on_transferred,
     OrderFilled: on_filled,
     OrderCancelled: on_cancelled,
     FundingSettled: on_funding,

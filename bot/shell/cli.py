@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bot.adapters.files import check_writable
@@ -16,6 +17,7 @@ from bot.core.market import TIMEFRAMES_MS
 from bot.core.state import State
 from bot.core.summary import RunResult, result_object
 from bot.core.summary_text import text_summary
+from bot.shell.cli_control import add_control_commands, state_dir
 from bot.shell.config import Config, ConfigError, load_config
 from bot.shell.options import (
     add_run_options,
@@ -25,6 +27,7 @@ from bot.shell.options import (
     period,
 )
 from bot.shell.paper import Source, new_engine, recorded_source, run_paper, synthetic_source
+from bot.shell.service import Wish, run_service
 from bot.shell.terminal import Terminal, file_log
 
 EXAMPLES = """\
@@ -35,7 +38,11 @@ examples:
                --start 2024-01-01 --end 2025-01-01 --speed max
   radbot validate-config config/paper.yml
 
-exit codes: 0 ok, 2 bad input, 1 anything else
+  radbot status                                   what the running bot holds and may do
+  radbot kill --reason "exchange looks wrong"     close everything and stay flat, whatever happens
+  radbot resume --reason "checked with support"   trade again
+
+exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 1 anything else
 """
 
 
@@ -69,6 +76,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--for", dest="duration", metavar="24h", help="stop after this much market time"
     )
     pace.add_argument("--seed", type=int, metavar="N", help="seed of the embedded market")
+    service = paper.add_argument_group("service")
+    service.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="journal, latches and the simulated account; a run goes on where the last one "
+        "stopped (default: $RADBOT_STATE, else state/paper; with --speed max: nothing is kept)",
+    )
+    service.add_argument(
+        "--metrics-port",
+        type=int,
+        default=9810,
+        metavar="N",
+        help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",
+    )
     paper.set_defaults(run=paper_command)
     check = commands.add_parser(
         "validate-config",
@@ -78,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=validate_command)
+    add_control_commands(commands)
     return parser
 
 
@@ -105,7 +128,8 @@ def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -
         return recorded_source(data, f"recorded candles from {', '.join(map(str, directories))}")
     if args.data or args.start or args.end:
         raise InputError("--data, --start and --end go with --market replay")
-    bars = None if for_ms is None else for_ms // timeframe_ms
+    lasts = args.state is not None or parse_speed(str(args.speed or config.paper.speed)) is not None
+    bars = None if for_ms is None or lasts else for_ms // timeframe_ms
     if bars is not None and bars < 1:
         raise InputError(
             f"for: expected at least one bar of {config.timeframe}, was {args.duration}"
@@ -120,7 +144,7 @@ def paper_command(args: argparse.Namespace) -> int:
     config = configuration(args)
     speed = parse_speed(args.speed if args.speed is not None else str(config.paper.speed))
     source = paper_source(args, config, for_ms)
-    if speed is None and source.total is None:
+    if speed is None and source.total is None and for_ms is None:
         raise InputError("--speed max on the embedded market needs an end: add --for 24h")
     if args.trades:
         check_writable(args.trades)
@@ -128,14 +152,21 @@ def paper_command(args: argparse.Namespace) -> int:
     terminal = Terminal(source.symbols, args.json, sys.stdout, log)
     if not args.json:
         print_header(config, source, speed)
-    engine = new_engine(config, source)
-    result = run_paper(engine, source, terminal, speed, for_ms)
+    if speed is None and args.state is None:
+        engine, market = new_engine(config, source)
+        result = run_paper(engine, market, source, terminal, for_ms)
+        state, code = engine.state, 0
+    else:
+        wish = Wish(
+            state_dir(args.state), speed, for_ms, args.metrics_port, partial(configuration, args)
+        )
+        result, state, code = run_service(config, source, terminal, wish)
     if args.trades:
         write_trades(args.trades, result.trades, result.symbols)
     report(result, config, args.json)
     if not args.json:
-        print_open(engine.state)
-    return 0
+        print_open(state)
+    return code
 
 
 def print_header(config: Config, source: Source, speed: float | None) -> None:

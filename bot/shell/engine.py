@@ -1,31 +1,37 @@
-"""The engine: feeds events to `core.step` and carries out the effects, in the order the core
-demands.
+"""The engine: feeds events to `core.step`, makes them durable, and carries out the effects.
 
-This is the paper engine over the simulated exchange in profile `bar`; drivers decide how fast time
-goes.
+The order of the core's duties is kept for every batch: step, commit, act, feed back. What a batch
+leads to is the next batch, so a decision cycle and everything that follows from it at once costs
+one commit for each round of answers, not one for each event.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.core.errors import InvariantError
-from bot.core.kernel.accounting import IDENTITY_TOLERANCE, mark_equity
+from bot.core.kernel.codes import FLATTEN
 from bot.core.kernel.records import Trade
-from bot.core.market import DAY_MS, Row
+from bot.core.market import DAY_MS, HOUR_MS
 from bot.core.messages import (
     CancelOrder,
+    Condition,
     Cycle,
     Effect,
     Event,
-    Finish,
     Notice,
+    OrderRejected,
     PlaceOrder,
     TradeClosed,
 )
+from bot.core.modes import Cause
+from bot.core.observations import OutcomeUnknown
+from bot.core.reconcile import in_doubt, reconcile
 from bot.core.state import State
 from bot.core.step import step
-from bot.sim.exchange import BarExchange
+from bot.shell.venue import NoAnswerError, UnreachableError, Venue
+
+type Outcome = tuple[Event, list[Effect]]
+LOOK_BACK_MS = HOUR_MS  # records this much older than our newest event are asked for again
 
 
 @dataclass(slots=True)
@@ -40,40 +46,69 @@ class Record:
 
 
 class Engine:
-    """One account on one simulated exchange. Not thread-safe: one caller feeds it."""
+    """One account on one venue. Not thread-safe: one caller feeds it."""
 
     def __init__(
         self,
         state: State,
-        exchange: BarExchange,
+        venue: Venue,
+        commit: Callable[[Sequence[Outcome], State], bool] | None = None,
         listener: Callable[[Event, list[Effect]], None] | None = None,
     ) -> None:
+        """Prepare; `commit` makes outcomes durable and returns whether it could."""
         self.state = state
-        self.exchange = exchange
+        self.venue = venue
+        self.commit = commit
         self.listener = listener
+        self.before_acting: Callable[[], None] | None = None
+        """called when the mode is FLATTEN, after the commit and before orders go out"""
         self.record = Record()
+        self.errors: list[str] = []
+        """kinds of venue errors since somebody looked"""
 
-    def feed(self, event: Event) -> None:
-        """Take one event, then everything that follows from it without time passing."""
-        queue = deque([event])
-        while queue:
-            current = queue.popleft()
-            effects = step(self.state, current)
-            self.record.events += 1
-            # The journal's commit belongs here: after step, before anything is carried out.
+    def feed(self, *events: Event) -> None:
+        """Take events, then everything that follows from them without time passing."""
+        batch: list[Event] = list(events)
+        while batch:
+            outcomes = [(event, step(self.state, event)) for event in batch]
+            self.record.events += len(batch)
+            batch = self.act(outcomes, self.made_durable(outcomes))
+
+    def made_durable(self, outcomes: Sequence[Outcome]) -> bool:
+        """Commit; return whether what follows may open new risk."""
+        return self.commit is None or self.commit(outcomes, self.state)
+
+    def act(self, outcomes: Sequence[Outcome], durable: bool) -> list[Event]:
+        """Carry out the effects in their order; return what comes back at once.
+
+        Without a durable record only what reduces risk is sent.
+        """
+        answers: list[Event] = []
+        if self.before_acting is not None and self.state.modes.mode == FLATTEN:
+            self.before_acting()
+        for event, effects in outcomes:
             if self.listener is not None:
-                self.listener(current, effects)
+                self.listener(event, effects)
             for effect in effects:
-                answer = self.carry_out(effect)
+                answer = self.carry_out(effect, durable)
                 if answer is not None:
-                    queue.append(answer)
+                    answers.append(answer)
+        failed = Cause.JOURNAL_FAILED in self.state.modes.causes
+        if durable == failed:
+            answers.append(Condition(self.state.now_ms, Cause.JOURNAL_FAILED, not durable))
+        return answers
 
-    def carry_out(self, effect: Effect) -> Event | None:
+    def carry_out(self, effect: Effect, durable: bool) -> Event | None:
         """Do what the core asks; return the exchange's immediate answer."""
+        now = self.state.now_ms
         if isinstance(effect, PlaceOrder):
-            return self.exchange.submit(effect, self.state.now_ms)
+            return self.place(effect, durable)
         if isinstance(effect, CancelOrder):
-            return self.exchange.cancel(effect.client_id, self.state.now_ms)
+            try:
+                return self.venue.cancel(effect, now)
+            except (NoAnswerError, UnreachableError) as error:
+                self.errors.append("timeout" if isinstance(error, NoAnswerError) else "unreachable")
+                return None  # the next read shows the order open, and the wish is repeated
         if isinstance(effect, TradeClosed):
             self.record.trades.append(effect.trade)
             return None
@@ -81,38 +116,43 @@ class Engine:
             return None
         raise InvariantError(f"unknown effect {effect!r}")
 
-    def feed_all(self, events: Iterable[Event]) -> None:
-        """Feed events as they arise; each one's consequences come before the next is asked for."""
-        for event in events:
-            self.feed(event)
-
-    def run_bar(self, row: Row, following: Row | None) -> None:
-        """Play one bar: its inside, the decision at its end, and the fills at the open that
-        follows."""
-        now = row.open_ms + self.state.world.params.timeframe_ms
-        self.feed_all(self.exchange.end_bar(row, now))
-        # What is held while the next bar is unknown can only wait.
-        self.exchange.begin_bar(following)
-        self.feed(Cycle(now, now, row.bars))
-        self.check_against_exchange()
-        equity = self.state.world.account.equity
-        self.record.bars += sum(bar is not None for bar in row.bars)
-        if now % DAY_MS == 0:
-            self.record.daily.append((now, equity))
-        self.feed_all(self.exchange.trade_at_open(now))
-
-    def finish(self) -> None:
-        """End the run: close what is open at the last marks."""
+    def place(self, order: PlaceOrder, durable: bool) -> Event | None:
+        """Send an order; an outcome that is not known is said to be unknown, never guessed."""
         now = self.state.now_ms
-        self.feed(Finish(now))
-        self.feed_all(self.exchange.trade_at_last(now))
-        mark_equity(self.state.world)
-        self.state.check_invariants()
-        self.check_against_exchange()
+        if not durable and not order.reduce_only:
+            return OrderRejected(now, order.client_id, "the journal cannot be written", local=True)
+        try:
+            return self.venue.submit(order, now)
+        except NoAnswerError:
+            self.errors.append("timeout")
+            return OutcomeUnknown(now, order.client_id)
+        except UnreachableError as error:
+            self.errors.append("unreachable")
+            return OrderRejected(now, order.client_id, str(error), local=True)
 
-    def check_against_exchange(self) -> None:
-        """Compare our equity with the exchange's wallet; raise InvariantError when they differ."""
-        ours = self.state.world.account.equity
-        theirs = self.exchange.ledger.equity()
-        if abs(ours - theirs) > IDENTITY_TOLERANCE * max(1.0, abs(ours) / 1e4):
-            raise InvariantError(f"equity {ours!r} differs from the exchange's {theirs!r}")
+    def pump(self, until_ms: int) -> None:
+        """Take everything that has happened up to `until_ms`.
+
+        One event at a time: what follows from it comes before the next is asked for.
+        """
+        while (event := self.venue.poll(until_ms)) is not None:
+            self.feed(event)
+            if isinstance(event, Cycle):
+                self.after_cycle(event)
+
+    def after_cycle(self, cycle: Cycle) -> None:
+        """Check the books against the venue, and keep what the summary needs."""
+        self.audit()
+        equity = self.state.world.account.equity
+        self.venue.check_equity(equity)
+        self.record.bars += sum(bar is not None for bar in cycle.bars)
+        if cycle.now_ms % DAY_MS == 0:
+            self.record.daily.append((cycle.now_ms, equity))
+
+    def audit(self, now: int = 0) -> None:
+        """Read the account and repair what the books have wrong. Raises UnreachableError."""
+        state = self.state
+        since = state.now_ms - LOOK_BACK_MS
+        seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
+        for event in reconcile(state, seen):
+            self.feed(event)

@@ -1,23 +1,26 @@
-"""Paper trading: the market, the engine and the pace of time, put together."""
+"""Paper trading in virtual time: the market, the engine and a summary, in memory.
 
-import signal
+A run that lasts (real time, or with a state directory) is the daemon's: bot/shell/daemon.py.
+"""
+
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from types import FrameType
 
+from bot.core.kernel.accounting import mark_equity
 from bot.core.kernel.records import World
 from bot.core.market import ContractSpec, MarketData, Row
-from bot.core.messages import History
+from bot.core.messages import Finish, History
 from bot.core.state import State
 from bot.core.summary import RunResult
 from bot.shell.build import build_world
 from bot.shell.config import Config
 from bot.shell.engine import Engine
+from bot.shell.stop import Stop
 from bot.shell.terminal import Terminal
-from bot.sim.exchange import BarExchange
 from bot.sim.markets import MarketModel, SyntheticMarket
+from bot.sim.paper_market import PaperMarket
 
 SYNTHETIC_START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z: a run is repeated by its seed alone
 INSTALLATION = "paper"
@@ -30,7 +33,8 @@ class Source:
 
     symbols: tuple[str, ...]
     specs: tuple[ContractSpec, ...]
-    rows: Iterator[Row]
+    stream: Callable[[], Iterator[Row]]
+    """the market's rows from the start of the run"""
     history: list[Row]
     """bars before the run, for the indicators only"""
     start_ms: int
@@ -39,6 +43,8 @@ class Source:
     funding_source: str
     spec_source: str
     label: str
+    identity: dict[str, object]
+    """what makes it this market; a state directory belongs to one"""
 
 
 def synthetic_source(config: Config, timeframe_ms: int, seed: int, bars: int | None) -> Source:
@@ -50,18 +56,32 @@ def synthetic_source(config: Config, timeframe_ms: int, seed: int, bars: int | N
         start_ms=SYNTHETIC_START_MS,
     )
     market = SyntheticMarket(model)
-    rows = market.rows()
-    history = list(islice(rows, warmup_rows(config)))
+    warmup = warmup_rows(config)
+    history = list(islice(market.rows(), warmup))
+
+    def stream() -> Iterator[Row]:
+        rows = market.rows()
+        for _ in islice(rows, warmup):
+            pass
+        return rows if bars is None else islice(rows, bars)
+
     return Source(
         symbols=tuple(config.symbols),
         specs=market.specs,
-        rows=rows if bars is None else islice(rows, bars),
+        stream=stream,
         history=history,
         start_ms=SYNTHETIC_START_MS + len(history) * timeframe_ms,
         total=bars,
         funding_source="synthetic",
         spec_source=market.spec_source,
         label=f"synthetic market, seed {seed}",
+        identity={
+            "market": "synthetic",
+            "symbols": list(config.symbols),
+            "timeframe_ms": timeframe_ms,
+            "seed": seed,
+            "history": warmup,
+        },
     )
 
 
@@ -71,13 +91,19 @@ def recorded_source(data: MarketData, label: str) -> Source:
     return Source(
         symbols=data.symbols,
         specs=data.specs,
-        rows=data.rows(),
+        stream=data.rows,
         history=[],
         start_ms=start,
         total=(data.last_open_ms() - start) // data.timeframe_ms + 1,
         funding_source=data.funding_source,
         spec_source=data.spec_source,
         label=label,
+        identity={
+            "market": "replay",
+            "symbols": list(data.symbols),
+            "timeframe_ms": data.timeframe_ms,
+            "start_ms": start,
+        },
     )
 
 
@@ -89,69 +115,51 @@ def warmup_rows(config: Config) -> int:
     return WARMUP_PERIODS * config.warmup_bars_in_use()
 
 
-class Stop:
-    """Turns SIGINT and SIGTERM into a flag, so that a run ends between two bars and cleans up."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "Stop":
-        self.previous = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-
-    def wait_until(self, moment: float) -> None:
-        """Sleep until `moment` on the monotonic clock, in pieces short enough to notice the
-        flag."""
-        while not self.asked and (left := moment - time.monotonic()) > 0.0:
-            time.sleep(min(left, 0.1))
-
-
-def new_engine(config: Config, source: Source) -> Engine:
-    """Return an engine that has seen the source's history and nothing else."""
+def new_engine(config: Config, source: Source) -> tuple[Engine, PaperMarket]:
+    """Return an engine that has seen the source's history and nothing else, and its market."""
     world: World = build_world(config, source.specs, source.start_ms)
-    exchange = BarExchange(world.params, world.specs, world.account.deposits)
-    engine = Engine(State(world, source.symbols, INSTALLATION), exchange)
+    market = PaperMarket(world.params, world.specs, world.account.deposits, source.stream())
+    engine = Engine(State(world, source.symbols, INSTALLATION), market)
     for row in source.history:
         engine.feed(History(row.open_ms + world.params.timeframe_ms, row.bars))
-    return engine
+    return engine, market
 
 
 def run_paper(
-    engine: Engine, source: Source, terminal: Terminal, speed: float | None, for_ms: int | None
+    engine: Engine,
+    market: PaperMarket,
+    source: Source,
+    terminal: Terminal,
+    for_ms: int | None = None,
 ) -> RunResult:
-    """Trade `source` until it ends, `for_ms` of market time is over, or somebody stops it.
+    """Trade `source` in virtual time until it ends, `for_ms` is over, or somebody stops it.
 
-    `speed` is market seconds per second, None for virtual time. A run that reaches its end closes
-    what is open; a run that is stopped leaves positions as they are, under their stops.
+    A run that reaches its end closes what is open; a run that is stopped leaves positions as they
+    are, under their stops.
     """
     began = time.monotonic()
-    timeframe_ms = engine.state.world.params.timeframe_ms
     engine.listener = terminal.show
-    current = next(source.rows, None)
     with Stop() as stop:
-        while current is not None and not stop.asked:
-            elapsed_ms = current.open_ms + timeframe_ms - source.start_ms
-            if for_ms is not None and elapsed_ms > for_ms:
+        while (due := market.next_ms()) is not None and not stop.asked:
+            if for_ms is not None and due - source.start_ms > for_ms:
                 break
-            if speed is not None:
-                stop.wait_until(began + elapsed_ms / 1000.0 / speed)
-                if stop.asked:
-                    break
-            following = next(source.rows, None)
-            engine.run_bar(current, following)
+            engine.pump(due)
             terminal.bar(engine)
-            current = following
     terminal.stopped(stop.asked)
     if not stop.asked:
-        engine.finish()
+        finish(engine, market)
     return result_of(engine, source, time.monotonic() - began)
+
+
+def finish(engine: Engine, market: PaperMarket) -> None:
+    """End a run: close what is open at the last marks."""
+    now = engine.state.now_ms
+    engine.feed(Finish(now))
+    market.close_market()
+    engine.pump(now)
+    equity = mark_equity(engine.state.world)
+    engine.state.check_invariants()
+    market.check_equity(equity)
 
 
 def result_of(engine: Engine, source: Source, elapsed_s: float) -> RunResult:

@@ -55,15 +55,26 @@ class BarExchange:
     def end_bar(self, row: Row, now: int) -> Iterator[Event]:
         """Let the bars of `row`, which end at `now`, do their work: exits, marks, funding."""
         for k, bar in enumerate(row.bars):
-            if bar is not None:
-                if self.ledger.held[k].side != 0:
-                    yield from self.inside_bar(k, bar, now)
-                self.ledger.marks[k] = bar.close
+            if bar is not None and (event := self.end_symbol(k, bar, now)) is not None:
+                yield event
         for k, settled_ms, rate in row.funding:
-            if self.ledger.owes_funding(k, settled_ms):
-                yield FundingSettled(now, k, self.ledger.settle_funding(k, rate))
+            if (event := self.settle(k, settled_ms, rate, now)) is not None:
+                yield event
 
-    def inside_bar(self, k: int, bar: Bar, now: int) -> Iterator[Event]:
+    def end_symbol(self, k: int, bar: Bar, now: int) -> Event | None:
+        """End the bar of one symbol: what it triggers on the position, then the new mark."""
+        event = self.inside_bar(k, bar, now) if self.ledger.held[k].side != 0 else None
+        self.ledger.marks[k] = bar.close
+        return event
+
+    def settle(self, k: int, settled_ms: int, rate: float, now: int) -> Event | None:
+        """Settle funding on symbol `k`, if its position takes part."""
+        if not self.ledger.owes_funding(k, settled_ms):
+            return None
+        amount = self.ledger.settle_funding(k, rate)
+        return FundingSettled(now, k, amount, f"funding-{k}-{settled_ms}")
+
+    def inside_bar(self, k: int, bar: Bar, now: int) -> Event | None:
         """Trigger what one bar triggers on the position of symbol `k`."""
         held = self.ledger.held[k]
         stop = self.nearest_stop(k)
@@ -80,13 +91,12 @@ class BarExchange:
         )
         if reason == STOP and stop:
             price = stop_fill_price(stop.price, held.side, bar.open, self.params, self.specs[k])
-            yield self.fill(stop, min(held.contracts, stop.contracts), price, TAKER, now)
-        elif reason == TARGET:
+            return self.fill(stop, min(held.contracts, stop.contracts), price, TAKER, now)
+        if reason == TARGET:
             price = target_fill_price(targets[0].price, held.side, bar.open)
             contracts = min(held.contracts, targets[0].contracts)
-            yield self.fill(targets[0], contracts, price, MAKER, now)
-        elif reason == LIQUIDATION:
-            yield self.liquidate(k, now)
+            return self.fill(targets[0], contracts, price, MAKER, now)
+        return self.liquidate(k, now) if reason == LIQUIDATION else None
 
     def nearest_stop(self, k: int) -> PlaceOrder | None:
         """Return the resting stop that triggers first: the one nearest to the market."""
@@ -103,39 +113,41 @@ class BarExchange:
 
     def trade_at_open(self, now: int) -> Iterator[Event]:
         """Fill what can fill at the open: exits, then entries, then entries sent since."""
-        entries = self.book.waiting(Role.ENTRY)
-        for order in self.book.waiting(Role.EXIT):
-            if self.opens[order.symbol] > 0.0:
-                yield self.fill_at(order, self.opens[order.symbol], now)
-        for order in entries:
-            yield from self.try_entry(order, now)
-        for order in self.book.waiting(Role.ENTRY):
-            if order not in entries:
-                yield from self.try_entry(order, now)
+        early = [order.client_id for order in self.book.waiting(Role.EXIT, Role.ENTRY)]
+        while (event := self.next_at_open(early, now)) is not None:
+            yield event
 
-    def try_entry(self, order: PlaceOrder, now: int) -> Iterator[Event]:
+    def next_at_open(self, early: list[str], now: int) -> Event | None:
+        """Return the next thing that happens at the open, None when all is done.
+
+        `early` are the orders that waited when the bar began; exits sent later wait for the next.
+        """
+        for order in self.book.waiting(Role.EXIT):
+            if self.opens[order.symbol] > 0.0 and order.client_id in early:
+                return self.fill_at(order, self.opens[order.symbol], now)
+        waiting = sorted(self.book.waiting(Role.ENTRY), key=lambda o: o.client_id not in early)
+        for order in waiting:
+            if (event := self.try_entry(order, now)) is not None:
+                return event
+        return None
+
+    def try_entry(self, order: PlaceOrder, now: int) -> Event | None:
         """Fill an entry at the open inside its limit, or let it expire; at market it waits."""
         open_ = self.opens[order.symbol]
         if open_ <= 0.0 and order.price == 0.0:
-            return
+            return None
         price = market_price(open_, order.side, self.params, self.specs[order.symbol])
         if open_ > 0.0 and entry_fills(price, order.price, order.side):
             contracts = order.contracts if order.notional == 0.0 else order.notional / price
-            yield self.fill(order, contracts, price, TAKER, now)
-        else:
-            self.book.remove(order.client_id)
-            yield OrderCancelled(now, order.client_id)
+            return self.fill(order, contracts, price, TAKER, now)
+        self.book.remove(order.client_id)
+        return OrderCancelled(now, order.client_id)
 
     def fill_at(self, order: PlaceOrder, price: float, now: int) -> Event:
         """Fill an exit at the market that stands at `price`."""
         contracts = min(order.contracts, self.ledger.held[order.symbol].contracts)
         got = market_price(price, order.side, self.params, self.specs[order.symbol])
         return self.fill(order, contracts, got, TAKER, now)
-
-    def trade_at_last(self, now: int) -> Iterator[Event]:
-        """The market has ended: fill the exits that wait at the last marks."""
-        for order in self.book.waiting(Role.EXIT):
-            yield self.fill_at(order, self.ledger.marks[order.symbol], now)
 
     def fill(
         self, order: PlaceOrder, contracts: float, price: float, liquidity: int, now: int
@@ -144,9 +156,12 @@ class BarExchange:
         paid = self.ledger.book_fill(order, contracts, price, liquidity, now)
         self.book.remove(order.client_id)
         self.fills += 1
-        return OrderFilled(now, order.client_id, f"f{self.fills}", contracts, price, paid)
+        return OrderFilled(
+            now, order.client_id, f"f{self.fills}", contracts, price, paid, order.symbol, order.side
+        )
 
     def liquidate(self, k: int, now: int) -> Liquidated:
         """Take the whole position over at the price that leaves nothing of its margin."""
         contracts, price, paid = self.ledger.take_over(k)
-        return Liquidated(now, k, contracts, price, paid)
+        self.fills += 1
+        return Liquidated(now, k, contracts, price, paid, f"f{self.fills}")

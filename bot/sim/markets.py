@@ -6,7 +6,6 @@ prices move is in `paths`, the numbers are in `market_model`; docs/MARKETS.md co
 """
 
 from array import array
-from collections.abc import Iterator
 from itertools import islice
 
 from bot.core.market import (
@@ -36,25 +35,9 @@ class SyntheticMarket:
             ["builtin" if symbol in BUILTIN else "assumed" for symbol in model.symbols]
         )
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> "MarketStream":
         """Stream the market from its start, without end."""
-        model = self.model
-        factor = MarketFactor(model)
-        paths = [SymbolPath(model, spec) for spec in self.specs]
-        open_ms = model.start_ms
-        while True:
-            factor.step(open_ms)
-            bars = tuple([path.step(factor) for path in paths])
-            end_ms = open_ms + model.timeframe_ms
-            funding: list[tuple[int, int, float]] = []
-            for time_ms in _settlements(open_ms, end_ms):
-                premium = factor.settle()
-                funding += [
-                    (i, time_ms, path.settle(premium, factor.premium_decay))
-                    for i, path in enumerate(paths)
-                ]
-            yield Row(open_ms, bars, tuple(funding))
-            open_ms = end_ms
+        return MarketStream(self.model, self.specs)
 
     def market_data(self, bars: int) -> MarketData:
         """Return the first `bars` rows as a finite run reads them; holes are absent candles."""
@@ -85,6 +68,34 @@ class SyntheticMarket:
             funding_source="synthetic",
             spec_source=self.spec_source,
         )
+
+
+class MarketStream:
+    """The rows of a market, one after the other. A pickled stream goes on where it was."""
+
+    def __init__(self, model: MarketModel, specs: tuple[ContractSpec, ...]) -> None:
+        self.timeframe_ms = model.timeframe_ms
+        self.factor = MarketFactor(model)
+        self.paths = [SymbolPath(model, spec) for spec in specs]
+        self.open_ms = model.start_ms
+
+    def __iter__(self) -> "MarketStream":
+        return self
+
+    def __next__(self) -> Row:
+        open_ms, factor = self.open_ms, self.factor
+        factor.step(open_ms)
+        bars = tuple([path.step(factor) for path in self.paths])
+        end_ms = open_ms + self.timeframe_ms
+        funding: list[tuple[int, int, float]] = []
+        for time_ms in _settlements(open_ms, end_ms):
+            premium = factor.settle()
+            funding += [
+                (i, time_ms, path.settle(premium, factor.premium_decay))
+                for i, path in enumerate(self.paths)
+            ]
+        self.open_ms = end_ms
+        return Row(open_ms, bars, tuple(funding))
 
 
 def _spec(model: MarketModel, symbol: str) -> ContractSpec:

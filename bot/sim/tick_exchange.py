@@ -164,7 +164,8 @@ class TickExchange:
             case Settlement(symbol, rate):
                 if self.ledger.owes_funding(symbol, self.now_ms):
                     amount = self.ledger.settle_funding(symbol, rate)
-                    self.answer(FundingSettled(self.now_ms, symbol, amount))
+                    self.fills += 1
+                    self.answer(FundingSettled(self.now_ms, symbol, amount, f"f{self.fills}"))
             case PlaceOrder():
                 self._arrive(what)
             case Cancellation(client_id):
@@ -268,12 +269,17 @@ class TickExchange:
         self.taken[k] += contracts
         self.fills += 1
         fill_id = f"f{self.fills}"
-        self.answer(OrderFilled(self.now_ms, order.client_id, fill_id, contracts, price, paid))
+        self.answer(
+            OrderFilled(
+                self.now_ms, order.client_id, fill_id, contracts, price, paid, k, order.side
+            )
+        )
         self._sweep(k)
 
     def _liquidate(self, k: int) -> None:
         contracts, price, paid = self.ledger.take_over(k)
-        self.answer(Liquidated(self.now_ms, k, contracts, price, paid))
+        self.fills += 1
+        self.answer(Liquidated(self.now_ms, k, contracts, price, paid, f"f{self.fills}"))
         self._sweep(k)
 
     def _sweep(self, k: int) -> None:

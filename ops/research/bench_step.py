@@ -7,15 +7,14 @@ mix also holds what follows from it: orders accepted, filled and cancelled, fund
 import math
 import time
 from collections.abc import Callable, Sequence
-from itertools import compress, pairwise
+from itertools import compress
 
-from bot.core.market import Row as BarRow
 from bot.core.messages import Cycle, Effect, Event
 from bot.core.state import State
 from bot.core.step import step
 from bot.shell.engine import Engine
 from bot.shell.paper import Source, new_engine, synthetic_source
-from bot.sim.exchange import BarExchange
+from bot.sim.paper_market import PaperMarket
 from ops.research.bench_backtest import LOOSE, PORTFOLIO_BALANCE, SYMBOLS
 from ops.research.bench_runs import configured
 from ops.research.bench_table import Budget, Row, Section, percentile, spread
@@ -26,14 +25,15 @@ SEED = 1
 class TimedEngine(Engine):
     """The ordinary engine; it notes how long each Cycle takes until nothing is left to do."""
 
-    def __init__(self, state: State, exchange: BarExchange) -> None:
-        super().__init__(state, exchange)
+    def __init__(self, state: State, market: PaperMarket) -> None:
+        super().__init__(state, market)
+        self.market = market
         self.cycle_s: list[float] = []
 
-    def feed(self, event: Event) -> None:
+    def feed(self, *events: Event) -> None:
         began = time.perf_counter()
-        super().feed(event)
-        if isinstance(event, Cycle):
+        super().feed(*events)
+        if any(isinstance(event, Cycle) for event in events):
             self.cycle_s.append(time.perf_counter() - began)
 
 
@@ -43,7 +43,6 @@ class PaperRun:
     def __init__(self, bars: int) -> None:
         self.config = configured(SYMBOLS, "1m", f"balance={PORTFOLIO_BALANCE}", *LOOSE)
         self.source: Source = synthetic_source(self.config, self.config.timeframe_ms, SEED, bars)
-        self.rows: list[BarRow] = list(self.source.rows)
         self.events: list[Event] = []
         engine = self.engine()
         engine.listener = self.note
@@ -56,14 +55,14 @@ class PaperRun:
 
     def engine(self) -> TimedEngine:
         """Return an engine that has seen the history and nothing of the run."""
-        fresh = new_engine(self.config, self.source)
-        return TimedEngine(fresh.state, fresh.exchange)
+        fresh, market = new_engine(self.config, self.source)
+        return TimedEngine(fresh.state, market)
 
-    def play(self, engine: Engine) -> float:
-        """Play all bars but the last, whose next one is not known; return seconds."""
+    def play(self, engine: TimedEngine) -> float:
+        """Play all bars; return seconds, the drawing of the market included."""
         began = time.perf_counter()
-        for row, following in pairwise(self.rows):
-            engine.run_bar(row, following)
+        while (due := engine.market.next_ms()) is not None:
+            engine.pump(due)
         return time.perf_counter() - began
 
 

@@ -29,7 +29,7 @@ LAYERS = {
 # `logging`, `asyncio`, `sqlite3` and the like stay out by not being listed.
 CORE_STDLIB = {
     "__future__", "array", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib",
-    "heapq", "itertools", "json", "math", "operator", "re", "struct", "typing",
+    "heapq", "itertools", "json", "math", "operator", "re", "struct", "types", "typing",
 }  # fmt: skip
 CORE_BANNED_NAMES = {
     "open", "print", "input", "eval", "exec", "compile", "breakpoint", "__import__",

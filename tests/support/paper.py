@@ -8,7 +8,8 @@ from bot.core.market import Candles, Funding, MarketData
 from bot.core.messages import Cycle, Effect, Event
 from bot.core.state import State
 from bot.shell.engine import Engine
-from bot.sim.exchange import BarExchange
+from bot.shell.paper import finish
+from bot.sim.paper_market import PaperMarket
 from tests.support.worlds import Market, Run
 
 
@@ -33,16 +34,16 @@ def market_data(market: Market) -> MarketData:
     )
 
 
-def paper_engine(world: World, data: MarketData) -> Engine:
-    """Return an engine in profile `bar` around `world`."""
-    exchange = BarExchange(world.params, world.specs, world.account.deposits)
-    return Engine(State(world, data.symbols, "test"), exchange)
+def paper_engine(world: World, data: MarketData) -> tuple[Engine, PaperMarket]:
+    """Return an engine in profile `bar` around `world`, and its market."""
+    market = PaperMarket(world.params, world.specs, world.account.deposits, data.rows())
+    return Engine(State(world, data.symbols, "test"), market), market
 
 
 def run_paper(world: World, market: Market) -> Run:
     """Trade the whole market event by event and close what is open at its end."""
     data = market_data(market)
-    engine = paper_engine(world, data)
+    engine, market_of_paper = paper_engine(world, data)
     curve: list[float] = []
 
     def keep_equity(event: Event, _effects: list[Effect]) -> None:
@@ -50,8 +51,7 @@ def run_paper(world: World, market: Market) -> Run:
             curve.append(world.account.equity)
 
     engine.listener = keep_equity
-    rows = list(data.rows())
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        engine.run_bar(row, following)
-    engine.finish()
+    while (due := market_of_paper.next_ms()) is not None:
+        engine.pump(due)
+    finish(engine, market_of_paper)
     return Run(engine.record.trades, curve, world)

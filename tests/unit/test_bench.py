@@ -311,7 +311,7 @@ def test_the_events_of_a_paper_run_lead_to_the_same_state_again() -> None:
     assert min(seconds) > 0.0
     timed = run.engine()
     run.play(timed)
-    assert len(timed.cycle_s) == 39
+    assert len(timed.cycle_s) == 40
     assert timed.state.digest() == run.digest
 
 

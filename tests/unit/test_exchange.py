@@ -82,7 +82,8 @@ def protected_bar_exchange(order: PlaceOrder = BUY) -> BarExchange:
 def test_bar_entry_pays_slippage_and_fee_at_the_open() -> None:
     exchange = BarExchange(PARAMS, [COIN], BALANCE)
     [fill] = enter_at_open(exchange, 100.0)
-    assert fill == OrderFilled(T, "1-entry", "f1", 10.0, 100.1, 10 * 100.1 * PARAMS.taker_fee)
+    paid = 10 * 100.1 * PARAMS.taker_fee
+    assert fill == OrderFilled(T, "1-entry", "f1", 10.0, 100.1, paid, symbol=0, side=1)
     assert exchange.ledger.wallet == BALANCE - 10 * 100.1 * PARAMS.taker_fee
     assert exchange.book.orders == {}
 
@@ -150,7 +151,7 @@ def test_bar_funding_is_for_who_held_before_it() -> None:
     bar = flat_bar(100.0)
     funding = ((0, T, 0.001), (0, T + 1, 0.001))
     [event] = exchange.end_bar(row(bar, funding=funding), T)
-    assert event == FundingSettled(T, 0, -10 * 100.0 * 0.001)
+    assert event == FundingSettled(T, 0, -10 * 100.0 * 0.001, f"funding-0-{T + 1}")
 
 
 def test_bar_cancel_answers_once() -> None:

@@ -29,10 +29,11 @@ nan, inf = math.nan, math.inf
 # What an exchange can do to an order in a status; all else is a broken promise. Written by hand
 # from the story of an order, not read from the table.
 LEGAL = {
-    Status.SENT: "accept reject fill_part fill_all cancel ask_cancel",
-    Status.OPEN: "fill_part fill_all ask_cancel cancel",
-    Status.PARTIAL: "accept fill_part fill_all ask_cancel cancel",
-    Status.CANCELLING: "accept fill_part fill_all cancel reject",
+    Status.SENT: "accept reject fill_part fill_all cancel ask_cancel lose",
+    Status.UNRESOLVED: "accept reject fill_part fill_all cancel ask_cancel lose void",
+    Status.OPEN: "accept fill_part fill_all ask_cancel cancel lose",
+    Status.PARTIAL: "accept fill_part fill_all ask_cancel cancel lose",
+    Status.CANCELLING: "accept fill_part fill_all cancel reject lose void",
     Status.FILLED: "accept",
     Status.CANCELLED: "accept",
     Status.REJECTED: "",
@@ -75,7 +76,7 @@ def test_what_ends_an_order_ends_it_from_every_status(trigger: Trigger, after: S
 
 
 def test_nothing_else_ends_an_order() -> None:
-    ending = {Trigger.FILL_ALL, Trigger.CANCEL, Trigger.REJECT}
+    ending = {Trigger.FILL_ALL, Trigger.CANCEL, Trigger.REJECT, Trigger.VOID}
     for (status, trigger), after in ORDER_TABLE.items():
         assert after not in TERMINAL or trigger in ending or status in TERMINAL
 

@@ -205,7 +205,8 @@ def test_tick_target_fills_a_tick_through(
     moved(exchange, T + 2, through)
     [fill] = exchange.advance(T + 2)
     paid = 10 * touch * PARAMS.maker_fee
-    assert fill == OrderFilled(T + 2, "4-target", "f2", 10.0, touch, paid)
+    side = -entry.side
+    assert fill == OrderFilled(T + 2, "4-target", "f2", 10.0, touch, paid, symbol=0, side=side)
 
 
 def test_tick_target_is_limited_by_depth_and_leaves_the_stop() -> None:
@@ -258,7 +259,7 @@ def test_tick_funding_is_settled_at_its_time_on_the_mark() -> None:
     exchange, _ = holding()  # opened at T
     exchange.load([Quote(T + 5, 0, 101.0, 102.0)], [(0, T, 0.001), (0, T + 5, 0.001)])
     [event] = exchange.advance(T + 5)
-    assert event == FundingSettled(T + 5, 0, -10 * 102.0 * 0.001)
+    assert event == FundingSettled(T + 5, 0, -10 * 102.0 * 0.001, "f2")
     exchange.submit(EXIT, T + 6)
     exchange.load([], [(0, T + 7, 0.001)])
     assert filled(list(exchange.advance(T + 7)))

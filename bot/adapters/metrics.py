@@ -1,0 +1,167 @@
+"""`/metrics` and `/healthz` from threads of their own, which a stuck loop cannot stop.
+
+The collector reads one object that the loop publishes by plain assignment: no lock is shared. The
+table below is the list of all metrics; what is published and what is listed must agree.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from bot.core.errors import InputError
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Samples = Mapping[tuple[str, ...], float]
+
+# name without the prefix: (type, labels, help). Base units; a share is a ratio from 0 to 1.
+TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "build_info": (
+        "gauge",
+        ("version", "release_id", "content_hash", "config_hash", "python"),
+        "What runs; always 1.",
+    ),
+    "start_time_seconds": ("gauge", (), "When the process started, Unix time."),
+    "resident_memory_bytes": ("gauge", (), "Resident memory of the process."),
+    "memory_limit_bytes": ("gauge", (), "Resident memory above which the process restarts."),
+    "ready": ("gauge", (), "1 when recovery is over and the loop may enter positions."),
+    "mode": ("gauge", ("mode",), "1 for the operating mode in force."),
+    "cause_active": ("gauge", ("cause",), "1 for each cause that holds the bot back."),
+    "latched": ("gauge", (), "1 while the kill switch is latched."),
+    "cycles_total": ("counter", (), "Decision cycles since the account was opened."),
+    "events_total": ("counter", (), "Events taken by this process."),
+    "last_cycle_timestamp_seconds": ("gauge", (), "When the last cycle was decided, Unix time."),
+    "last_account_timestamp_seconds": ("gauge", (), "When the account was read last, Unix time."),
+    "market_time_seconds": ("gauge", (), "Exchange time of the newest event, Unix time."),
+    "journal_commits_total": ("counter", (), "Commits of this process."),
+    "journal_commit_seconds_total": ("counter", (), "Time spent in commits."),
+    "journal_pending_rows": ("gauge", (), "Outcomes that could not be written yet."),
+    "journal_writable": ("gauge", (), "0 while the journal cannot be written."),
+    "outbox_waiting": ("gauge", (), "Messages that could not be written yet."),
+    "watchdog_pings_total": ("counter", (), "Pings to the service manager."),
+    "equity_usdt": ("gauge", (), "Wallet and unrealised profit."),
+    "wallet_usdt": ("gauge", (), "Equity without unrealised profit."),
+    "day_start_equity_usdt": ("gauge", (), "Equity at 00:00 UTC."),
+    "daily_loss_ratio": ("gauge", (), "Loss since 00:00 UTC, share of that equity."),
+    "drawdown_ratio": ("gauge", (), "Loss from the peak of equity."),
+    "max_drawdown_ratio": ("gauge", (), "Largest drawdown so far."),
+    "fast_drawdown_ratio": ("gauge", (), "Loss from the peak inside the fast window."),
+    "unrealised_profit_usdt": ("gauge", (), "Profit of open positions at the marks."),
+    "total_profit_usdt": ("gauge", (), "Equity less deposits."),
+    "realised_profit_usdt": ("gauge", (), "Profit of closed positions before fees and funding."),
+    "fees_paid_usdt": ("gauge", (), "Fees paid."),
+    "funding_received_usdt": ("gauge", (), "Funding received; negative when paid."),
+    "open_positions": ("gauge", (), "Positions held."),
+    "position_contracts": ("gauge", ("symbol",), "Contracts held; negative is short."),
+    "position_notional_usdt": ("gauge", ("symbol",), "Value of the position at the mark."),
+    "position_unrealised_usdt": ("gauge", ("symbol",), "Profit of the position at the mark."),
+    "mark_price_usdt": ("gauge", ("symbol",), "Mark price."),
+    "uncovered_seconds": ("gauge", ("symbol",), "How long the position has had no full stop."),
+    "symbol_locked": ("gauge", ("symbol",), "1 while the symbol takes no new risk."),
+    "unprotected_seconds": ("gauge", (), "The longest of the uncovered times."),
+    "trades_total": ("counter", (), "Finished trades since the account was opened."),
+    "win_rate_ratio": ("gauge", ("window",), "Share of winners; absent without trades."),
+    "trade_duration_average_seconds": ("gauge", (), "Average of the last 20 trades."),
+    "sharpe_ratio": ("gauge", (), "From daily equity, 365 days, risk-free 0; absent under 2 days."),
+    "orders_total": ("counter", ("role", "outcome"), "Orders of this process by what became."),
+    "errors_total": ("counter", ("kind",), "Errors of this process by kind."),
+    "errors_last_hour": ("gauge", (), "Exchange errors within the last hour."),
+    "collisions_total": ("counter", ("kind",), "Collisions of strategies by kind."),
+    "collisions_unresolved_total": ("counter", (), "Must be 0 always."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One picture of the bot: samples by metric name, each by its label values, and its health."""
+
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+    health: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+    """monotonic, seconds"""
+
+
+class PublishedCollector(Collector):
+    """Turns the newest picture into metric families."""
+
+    def __init__(self, read: Callable[[], Published]) -> None:
+        self.read = read
+
+    def collect(self) -> Iterable[Metric]:
+        picture = self.read()
+        for name, (kind, labels, text) in TABLE.items():
+            build = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            family = build(f"radbot_{name}", text, labels=labels)
+            for values, number in picture.samples.get(name, {}).items():
+                family.add_metric(values, number)
+            yield family
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 5.0
+    server: "MetricsServer"
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self.reply(200, CONTENT_TYPE, generate_latest(self.server.registry))
+        elif self.path == "/healthz":
+            code, body = self.server.health()
+            self.reply(code, "application/json", json.dumps(body).encode() + b"\n")
+        else:
+            self.reply(404, "text/plain", b"expected /metrics or /healthz\n")
+
+    def reply(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep scrapes out of the log."""
+
+
+class MetricsServer(ThreadingHTTPServer):
+    """Serves until `close`. `port` is the real one when 0 was asked for."""
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        read: Callable[[], Published],
+        monotonic: Callable[[], float],
+        stalled_s: float,
+    ) -> None:
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as error:
+            raise InputError(
+                f"metrics: expected a free port on {host}, was {port}: {error.strerror}"
+            ) from error
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(PublishedCollector(read))
+        self.read, self.monotonic, self.stalled_s = read, monotonic, stalled_s
+        self.port: int = self.server_address[1]
+        threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """Return the status code and the body of /healthz."""
+        picture = self.read()
+        age = self.monotonic() - picture.at
+        stalled = age > self.stalled_s
+        ready = bool(picture.health.get("ready")) and not stalled
+        body = {**picture.health, "ready": ready, "stalled": stalled, "age_s": round(age, 3)}
+        return (200 if ready else 503), body
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.shutdown()
+        self.server_close()

@@ -1,0 +1,101 @@
+"""The simulated exchange's own database: what an exchange would remember while the bot is dead.
+
+Committed before the exchange answers. It belongs to the exchange and not to the bot, so the bot's
+journal and this file never share a transaction.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from bot.core.errors import BotError, InputError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (n INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS finished (n INTEGER PRIMARY KEY, client_id TEXT, body TEXT NOT NULL);
+"""
+KEPT = 2_000  # rows of each table that can be asked for
+
+
+class PaperStoreError(BotError):
+    """The simulated exchange cannot write."""
+
+    exit_code = 75
+
+
+class PaperStore:
+    """One writer at a time: a second process waits for the file or is refused."""
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        try:
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            self.db.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: expected a writable database, was: {error}") from error
+        path.chmod(0o640)
+        self.path = path
+        self.numbers = {
+            table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]
+            for table in ("entries", "finished")
+        }
+
+    def read(self, name: str) -> object | None:
+        """Return a stored value, None when there is none."""
+        row = self.db.execute("SELECT body FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def read_blob(self, name: str) -> bytes | None:
+        """Return stored bytes, None when there are none."""
+        row = self.db.execute("SELECT body FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def records(self) -> tuple[list[object], list[object]]:
+        """Return the account's records and the finished orders, oldest first."""
+        entries = self.db.execute("SELECT body FROM entries ORDER BY n").fetchall()
+        finished = self.db.execute("SELECT body FROM finished ORDER BY n").fetchall()
+        return [json.loads(e) for (e,) in entries], [json.loads(f) for (f,) in finished]
+
+    def save(
+        self,
+        values: dict[str, object],
+        blobs: dict[str, bytes],
+        entries: Iterable[object] = (),
+        finished: Iterable[tuple[str, object]] = (),
+    ) -> None:
+        """Write everything in one transaction; on return it survives a crash."""
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            for name, value in values.items():
+                self._put(name, json.dumps(value).encode())
+            for name, blob in blobs.items():
+                self._put(name, blob)
+            for body in entries:
+                self._append("entries", (json.dumps(body),), "(n, body) VALUES (?, ?)")
+            for client_id, body in finished:
+                row = (client_id, json.dumps(body))
+                self._append("finished", row, "(n, client_id, body) VALUES (?, ?, ?)")
+            self.db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise PaperStoreError(
+                f"{self.path}: the simulated exchange stopped: {error}"
+            ) from error
+
+    def _put(self, name: str, body: bytes) -> None:
+        self.db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, body))
+
+    def _append(self, table: str, row: tuple[str, ...], columns: str) -> None:
+        self.numbers[table] += 1
+        n = self.numbers[table]
+        self.db.execute(f"INSERT INTO {table} {columns}", (n, *row))
+        if n > KEPT:
+            self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - KEPT,))
+
+    def close(self) -> None:
+        """Close the file; nothing is lost without it."""
+        self.db.close()

@@ -1,0 +1,87 @@
+"""Events that come from reading the exchange, or from getting no answer (see messages.py for the
+rules of all events). They repair what the core believes; `reconcile` makes them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """An order was sent and no answer came: it may rest, it may have traded, it may be lost."""
+
+    now_ms: int
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResting:
+    """A read of the exchange shows the order open."""
+
+    now_ms: int
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMissing:
+    """A read of the exchange that succeeded does not know the order."""
+
+    now_ms: int
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StrayOrder:
+    """A read shows an open order with an id of ours that we do not wait for any more."""
+
+    now_ms: int
+    client_id: str
+    symbol: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignOrder:
+    """A read shows an open order that is not ours. It is never touched."""
+
+    now_ms: int
+    client_id: str
+    symbol: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSeen:
+    """A read shows a position that differs from our books after everything known was booked.
+
+    `side` 0 is flat; `price` is the mark, USDT.
+    """
+
+    now_ms: int
+    symbol: int
+    side: int
+    contracts: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class PositionAgrees:
+    """A read shows what our books say of a symbol that was in doubt."""
+
+    now_ms: int
+    symbol: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalletSeen:
+    """A read shows a wallet (equity without unrealised profit, USDT) that our books do not
+    explain."""
+
+    now_ms: int
+    wallet: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A person moved money: a deposit when positive, a withdrawal when negative, USDT."""
+
+    now_ms: int
+    entry_id: str
+    amount: float

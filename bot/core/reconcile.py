@@ -1,0 +1,162 @@
+"""From a read of the exchange to the events that make our books agree with it.
+
+`reconcile` is a pure iterator of transitions: the caller feeds each event to `step` before it asks
+for the next one, so every event is judged against books that hold the ones before. It can be
+broken off anywhere; the next read yields what is still missing, because everything that is booked
+is recognised by its id.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from bot.core.kernel.codes import FLAT
+from bot.core.messages import (
+    Event,
+    FundingSettled,
+    Liquidated,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    Role,
+)
+from bot.core.observations import (
+    ForeignOrder,
+    OrderMissing,
+    OrderResting,
+    PositionAgrees,
+    PositionSeen,
+    StrayOrder,
+    Transferred,
+    WalletSeen,
+)
+from bot.core.orders import Order, Status, is_ours
+from bot.core.state import State
+
+type Entry = OrderFilled | FundingSettled | Liquidated | Transferred
+WALLET_TOLERANCE = 1e-6  # USDT for each USDT: what rounding on the exchange explains
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReport:
+    """What the exchange says of one order."""
+
+    client_id: str
+    symbol: int
+    resting: bool
+    filled: float = 0.0
+    """contracts"""
+    refusal: str = ""
+    """the exchange's text when it refused the order"""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One net position on the exchange; side 0 is flat. `mark` is the mark price, USDT."""
+
+    side: int
+    contracts: float
+    mark: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One read of the account, in which nothing failed: a read that failed is no snapshot.
+
+    `holdings` is by symbol; `open_orders` are all open orders, stops included; `reports` has an
+    entry for every order that was asked for and is known; `entries` are the account's records since
+    the time asked for.
+    """
+
+    now_ms: int
+    wallet: float
+    holdings: tuple[Holding, ...]
+    open_orders: tuple[OrderReport, ...]
+    asked: tuple[str, ...] = ()
+    reports: dict[str, OrderReport] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()
+
+
+def in_doubt(state: State) -> tuple[str, ...]:
+    """Return the ids of the orders a read should ask for: all that are live."""
+    return tuple(order.request.client_id for order in state.orders.values() if order.live)
+
+
+def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield what `seen` shows and our books do not have, in an order in which it can be booked."""
+    yield from missed_entries(state, seen)
+    for client_id in seen.asked:
+        order = state.orders.get(client_id)
+        if order is not None and order.live:
+            yield from order_news(state, order, seen)
+    yield from unexpected_orders(state, seen)
+    yield from position_news(state, seen)
+    yield from wallet_news(state, seen)
+
+
+def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield the account's records that are not booked yet, by time."""
+    for entry in sorted(seen.entries, key=lambda entry: entry.now_ms):
+        name = entry.fill_id if isinstance(entry, OrderFilled) else entry.entry_id
+        if name not in state.fill_ids:
+            yield replace(entry, now_ms=max(entry.now_ms, state.now_ms))
+
+
+def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
+    """Yield what became of one live order of ours."""
+    now = max(seen.now_ms, state.now_ms)
+    client_id = order.request.client_id
+    report = seen.reports.get(client_id)
+    if report is None:
+        yield OrderMissing(now, client_id)
+    elif report.refusal:
+        yield OrderRejected(now, client_id, report.refusal)
+    elif report.resting:
+        if not order.rests:
+            yield OrderResting(now, client_id)
+    elif report.filled <= order.filled:
+        yield OrderCancelled(now, client_id)
+    # Else its last fills are not on the list yet: the next read will have them.
+
+
+def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield the open orders that our books do not know."""
+    now = max(seen.now_ms, state.now_ms)
+    for report in seen.open_orders:
+        if report.client_id in state.orders:
+            continue
+        if is_ours(state.installation, report.client_id):
+            yield StrayOrder(now, report.client_id, report.symbol)
+        else:
+            yield ForeignOrder(now, report.client_id, report.symbol)
+
+
+def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield the positions that differ although every known fill is booked."""
+    now = max(seen.now_ms, state.now_ms)
+    for k, holding in enumerate(seen.holdings):
+        pos = state.world.positions[k]
+        same = holding.side == pos.side and (pos.side == FLAT or holding.contracts == pos.contracts)
+        if same:
+            if state.guards[k].differs:
+                yield PositionAgrees(now, k)
+        elif not trading(state, k):
+            yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark)
+
+
+def trading(state: State, k: int) -> bool:
+    """Return whether an order that changes the position on symbol `k` is under way: then a read may
+    be older or newer than our books, and proves nothing."""
+    return any(
+        order.role in (Role.ENTRY, Role.EXIT)
+        and order.status in (Status.SENT, Status.PARTIAL, Status.OPEN, Status.CANCELLING)
+        for order in state.live_orders(k)
+    )
+
+
+def wallet_news(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield the wallet when our books do not explain it, or when a doubt about it is over."""
+    account = state.world.account
+    ours = account.deposits + account.realised - account.fees + account.funding
+    differs = abs(seen.wallet - ours) > WALLET_TOLERANCE * max(1.0, abs(ours))
+    if differs or state.wallet_doubts:
+        yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet)

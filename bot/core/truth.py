@@ -1,0 +1,183 @@
+"""What reads of the exchange mean for us: orders in doubt, strays, positions and money that differ.
+
+Rules of this file (DESIGN section 5): the exchange is right about size; an order that no answer
+came for blocks new risk on its symbol until the exchange has spoken; nothing foreign is adopted or
+touched; one read may be older than what we know, so a difference counts from the second read on.
+"""
+
+from bot.core.fills import close_trade, end_order, foreign
+from bot.core.kernel.accounting import book_reduce
+from bot.core.kernel.codes import EXTERNAL, FLAT, SIDE_NAMES
+from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
+from bot.core.modes import Cause
+from bot.core.observations import (
+    ForeignOrder,
+    OrderMissing,
+    OrderResting,
+    OutcomeUnknown,
+    PositionAgrees,
+    PositionSeen,
+    StrayOrder,
+    Transferred,
+    WalletSeen,
+)
+from bot.core.orders import Order, Status, Trigger
+from bot.core.protect import drop_older_stops, place_stop
+from bot.core.state import ERROR_LOCK_MS, REMEMBERED_VOIDS, State
+
+MISSING_READS = 3
+MISSING_MS = 30_000
+"""an order is void after this many reads over this time, with an unchanged position"""
+DIFFERENT_READS = 2
+EQUITY_JUMP = 0.005  # share of equity (DESIGN section 4)
+
+
+def on_unknown(state: State, event: OutcomeUnknown) -> list[Effect]:
+    """No answer came: the order is in doubt until the exchange tells us."""
+    order = state.orders.get(event.client_id)
+    if order is None or order.status not in (Status.SENT, Status.UNRESOLVED):
+        return []
+    order.apply(Trigger.LOSE)
+    state.relock(order.symbol)
+    text = f"{order.role.value} order {event.client_id}: no answer, asking the exchange"
+    notice = Notice(event.now_ms, Level.WARNING, "unresolved", order.symbol, text)
+    return [notice, *replace_stop(state, order)]
+
+
+def replace_stop(state: State, order: Order) -> list[Effect]:
+    """Send another stop at once when one may be lost: both are reduce-only, waiting is not safe."""
+    if order.role is not Role.STOP or state.world.positions[order.symbol].side == FLAT:
+        return []
+    return place_stop(state, order.symbol)
+
+
+def on_resting(state: State, event: OrderResting) -> list[Effect]:
+    """The order is open: an acceptance we missed, or a cancellation that never arrived."""
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    order.missing = 0
+    if order.status is Status.CANCELLING:
+        return [CancelOrder(event.client_id, order.symbol)]
+    order.apply(Trigger.ACCEPT)
+    state.relock(order.symbol)
+    return drop_older_stops(state, order.symbol) if order.role is Role.STOP else []
+
+
+def on_missing(state: State, event: OrderMissing) -> list[Effect]:
+    """The exchange does not know the order. It is void after enough reads, and not before."""
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    pos = state.world.positions[order.symbol]
+    held = pos.side * pos.contracts
+    if order.missing == 0 or order.missing_position != held:
+        order.missing = 0
+        order.missing_since = event.now_ms
+        order.missing_position = held
+    order.missing += 1
+    order.apply(Trigger.LOSE)
+    state.relock(order.symbol)
+    waited = event.now_ms - order.missing_since
+    if order.missing < MISSING_READS or waited < MISSING_MS:
+        return replace_stop(state, order)
+    return give_up(state, order)
+
+
+def give_up(state: State, order: Order) -> list[Effect]:
+    """Treat an order as never received. An entry is remembered: should it appear, it is ours."""
+    order.apply(Trigger.VOID)
+    end_order(state, order)
+    if order.role is Role.ENTRY:
+        state.voided[order.request.client_id] = order
+        if len(state.voided) > REMEMBERED_VOIDS:
+            state.voided.pop(next(iter(state.voided)))
+        state.guards[order.symbol].locked_until = state.now_ms + ERROR_LOCK_MS
+        state.relock(order.symbol)
+    text = f"{order.role.value} order {order.request.client_id} never reached the exchange"
+    return [Notice(state.now_ms, Level.WARNING, "void", order.symbol, text)]
+
+
+def on_stray(state: State, event: StrayOrder) -> list[Effect]:
+    """An order of ours that nothing waits for any more: cancel it."""
+    text = f"open order {event.client_id} is ours but unexpected: cancelled"
+    return [
+        Notice(event.now_ms, Level.WARNING, "stray_order", event.symbol, text),
+        CancelOrder(event.client_id, event.symbol),
+    ]
+
+
+def on_foreign(state: State, event: ForeignOrder) -> list[Effect]:
+    """Somebody else trades on this account: hold new entries until a person has looked."""
+    return foreign(state, event.now_ms, f"open order {event.client_id} is not ours")
+
+
+def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
+    """The position differs from our books: lock the symbol; from the second read on, follow."""
+    k = event.symbol
+    guard = state.guards[k]
+    guard.differs += 1
+    state.relock(k)
+    if guard.differs < DIFFERENT_READS:
+        return []
+    pos = state.world.positions[k]
+    ours = f"{SIDE_NAMES[pos.side]} {pos.contracts:g}"
+    theirs = f"{SIDE_NAMES[event.side]} {event.contracts:g}"
+    text = f"position is {theirs} on the exchange and {ours} in our books"
+    gone = event.side in (FLAT, pos.side)
+    if not gone or event.contracts >= pos.contracts:
+        return foreign(state, event.now_ms, f"{state.symbols[k]}: {text}")
+    notice = Notice(event.now_ms, Level.CRITICAL, "external_position_change", k, text)
+    return [notice, *follow_reduction(state, event)]
+
+
+def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
+    """Book what somebody else closed, at the mark: nobody told us the price or the fee."""
+    k = event.symbol
+    pos, spec = state.world.positions[k], state.world.specs[k]
+    book_reduce(state.world.account, pos, spec, pos.contracts - event.contracts, event.price, 0.0)
+    state.guards[k].differs = 0
+    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
+    state.relock(k)
+    return [] if pos.contracts > 0.0 else close_trade(state, k, event.now_ms, EXTERNAL)
+
+
+def on_position_agrees(state: State, event: PositionAgrees) -> list[Effect]:
+    """The doubt about a symbol's position is over."""
+    state.guards[event.symbol].differs = 0
+    state.relock(event.symbol)
+    return []
+
+
+def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
+    """The wallet is not what our books say: a jump holds new entries until a person has looked."""
+    account = state.world.account
+    ours = account.deposits + account.realised - account.fees + account.funding
+    gap = event.wallet - ours
+    if abs(gap) <= EQUITY_JUMP * max(account.equity, 0.0):
+        state.wallet_doubts = 0
+        return []
+    state.wallet_doubts += 1
+    if state.wallet_doubts < DIFFERENT_READS or not state.modes.tighten(
+        Cause.EQUITY_JUMP, event.now_ms
+    ):
+        return []
+    text = f"wallet is {event.wallet:,.2f} USDT on the exchange and {ours:,.2f} in our books"
+    return [Notice(event.now_ms, Level.CRITICAL, "equity_jump", -1, text)]
+
+
+def on_transferred(state: State, event: Transferred) -> list[Effect]:
+    """Money came or went by a person's hand: no profit and no loss, so every peak moves along."""
+    if not state.first_sight(event.entry_id):
+        return []
+    account = state.world.account
+    account.deposits += event.amount
+    account.cash += event.amount
+    account.equity += event.amount
+    account.peak_equity += event.amount
+    account.day_equity += event.amount
+    window = state.world.window_equity
+    for i in range(account.window_head, account.window_tail):
+        window[i % len(window)] += event.amount
+    text = f"{'deposit' if event.amount > 0.0 else 'withdrawal'} of {abs(event.amount):,.2f} USDT"
+    return [Notice(event.now_ms, Level.INFO, "transfer", -1, text)]

@@ -1,0 +1,232 @@
+"""The bot as a process that lasts: one loop that trades, obeys, checks itself and says so.
+
+Every turn: take what the venue has, obey people, look at deadlines, publish, and ping the watchdog
+if, and only if, there was progress. Threads beside the loop (metrics, control socket) read what was
+published and never touch the state.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bot.adapters.journal import Journal
+from bot.adapters.journal_schema import JournalError
+from bot.adapters.latches import Latches
+from bot.adapters.outbox import Outbox
+from bot.adapters.systemd import Notifier
+from bot.core.kernel.codes import FLAT, FLATTEN
+from bot.core.messages import Condition, Cycle, Effect, Event, Level, Notice, Tick
+from bot.core.modes import Cause
+from bot.core.orders import Status
+from bot.core.state import State
+from bot.shell.clocks import MarketClock
+from bot.shell.engine import Engine, Outcome
+from bot.shell.obedience import Obedience
+from bot.shell.progress import Progress
+from bot.shell.stop import Stop
+from bot.shell.telemetry import Telemetry
+from bot.shell.venue import UnreachableError
+
+log = logging.getLogger("radbot")
+TURN_S = 0.25
+"""longest sleep of the loop; what people ask for wakes it at once"""
+HOUSEKEEPING_S = 1.0
+PRUNE_S = 3600.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a daemon is made of, besides the engine."""
+
+    journal: Journal
+    latches: Latches
+    outbox: Outbox
+    notifier: Notifier
+    progress: Progress
+    telemetry: Telemetry
+    obedience: Obedience
+    stop: Stop
+    clock: MarketClock
+    next_ms: Callable[[], int | None]
+    """when the market goes on; None when it is over"""
+    listeners: list[Callable[[Event, list[Effect]], None]] = field(default_factory=list)
+    snapshot_s: float = 10.0
+    memory_limit: int = 0
+    """bytes; 0 is none"""
+    resident: Callable[[], int] = lambda: 0
+    publish: Callable[[State], None] = lambda state: None
+    reload: Callable[[], None] = lambda: None
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Daemon:
+    """Runs an engine until somebody stops it or the market ends."""
+
+    def __init__(self, engine: Engine, parts: Parts) -> None:
+        self.engine = engine
+        self.parts = parts
+        self.audited = self.kept_house = self.pruned = parts.monotonic()
+        self.journal_works = True
+        engine.commit = self.commit
+        engine.listener = self.heard
+        engine.before_acting = self.latch
+
+    # What the engine calls.
+
+    def commit(self, outcomes: Sequence[Outcome], state: State) -> bool:
+        """Make outcomes durable; a journal that fails is reported once and tried again."""
+        parts = self.parts
+        began = parts.monotonic()
+        try:
+            parts.journal.commit(outcomes, state)
+        except JournalError as error:
+            parts.telemetry.error("journal")
+            if self.journal_works:
+                log.error("journal: %s", error)
+                self.tell(Level.CRITICAL, "journal_failed", str(error), state.now_ms)
+            self.journal_works = False
+        else:
+            if not self.journal_works:
+                log.warning("journal: writable again")
+            self.journal_works = True
+        finished = parts.monotonic()
+        parts.telemetry.commit(finished - began, self.journal_works, len(parts.journal.pending))
+        return self.journal_works
+
+    def latch(self) -> None:
+        """FLATTEN outlives the process: its latch is pulled before the first exit goes out."""
+        causes = self.engine.state.modes.causes
+        cause = Cause.DRAWDOWN if Cause.DRAWDOWN in causes else Cause.KILL_SWITCH
+        if self.parts.latches.read() is None:
+            try:
+                self.parts.latches.pull(
+                    cause.label, cause.label, "radbot", self.engine.state.now_ms
+                )
+            except OSError as error:  # flattening never waits for a disk
+                log.error("latch: %s", error)
+
+    def heard(self, event: Event, effects: list[Effect]) -> None:
+        """Tell everybody who listens; what a person must know goes to the outbox."""
+        self.parts.telemetry.saw(event, effects, self.engine.state)
+        if isinstance(event, Cycle):
+            self.parts.progress.met("cycle", self.parts.monotonic())
+        for effect in effects:
+            if isinstance(effect, Notice) and effect.level is not Level.INFO:
+                self.tell(effect.level, effect.kind, effect.text, effect.now_ms, effect.symbol)
+        for listener in self.parts.listeners:
+            listener(event, effects)
+
+    def tell(self, level: Level, kind: str, text: str, now_ms: int, symbol: int = -1) -> None:
+        """Leave a message for the notifier."""
+        name = f"{self.engine.state.symbols[symbol]}: " if symbol >= 0 else ""
+        self.parts.outbox.put(level.value, kind, f"radbot: {kind}", name + text, now_ms)
+
+    # The loop.
+
+    def run(self, end_ms: int | None = None) -> int:
+        """Trade until asked to stop, or until market time `end_ms`; return the exit code."""
+        parts = self.parts
+        parts.notifier.ready()
+        while not parts.stop.asked:
+            if end_ms is not None and parts.clock.now() > end_ms:
+                break
+            self.turn()
+            if self.too_large():
+                return 75
+            due = parts.next_ms()
+            if due is None:
+                break
+            parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
+        return 0
+
+    def turn(self) -> None:
+        """Do everything that is due now."""
+        parts, engine = self.parts, self.engine
+        now = parts.clock.now()
+        try:
+            engine.pump(now)
+            self.audit_if_due(now)
+            self.declare_outage(now, active=False)
+        except UnreachableError as error:
+            parts.telemetry.error("unreachable")
+            log.warning("exchange: %s", error)
+            self.declare_outage(now, active=True)
+        for kind in engine.errors:
+            parts.telemetry.error(kind)
+        engine.errors.clear()
+        parts.obedience.obey(max(now, engine.state.now_ms))
+        if self.waits() or not self.journal_works:
+            engine.feed(Tick(max(now, engine.state.now_ms)))
+        self.keep_house()
+        parts.publish(engine.state)
+        self.ping()
+
+    def declare_outage(self, now: int, *, active: bool) -> None:
+        """An exchange that cannot be reached is a state of the bot, and no hang."""
+        state = self.engine.state
+        if active != (Cause.EXCHANGE_UNREACHABLE in state.modes.causes):
+            moment = max(now, state.now_ms)
+            self.engine.feed(Condition(moment, Cause.EXCHANGE_UNREACHABLE, active))
+        self.parts.progress.declare_outage(active, self.parts.monotonic())
+
+    def audit_if_due(self, now: int) -> None:
+        """Read the account from time to time, also when no cycle does."""
+        moment = self.parts.monotonic()
+        if moment - self.audited >= self.parts.snapshot_s or self.in_doubt():
+            self.audited = moment
+            self.engine.audit(now)
+        self.parts.telemetry.account_read()
+        self.parts.progress.met("account", moment)
+
+    def in_doubt(self) -> bool:
+        """Return whether an order waits for the exchange's word."""
+        return any(o.status is Status.UNRESOLVED for o in self.engine.state.orders.values())
+
+    def waits(self) -> bool:
+        """Return whether time alone may lead to something: an order without an answer, a position
+        without its stop, an exit in FLATTEN, a lock that ends."""
+        state = self.engine.state
+        if any(not order.rests for order in state.orders.values()):
+            return True
+        flatten = state.modes.mode == FLATTEN
+        held = [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
+        return any(flatten or state.guards[k].uncovered_since for k in held) or any(
+            guard.locked_until for guard in state.guards
+        )
+
+    def keep_house(self) -> None:
+        """Do what is due about once a second."""
+        parts = self.parts
+        moment = parts.monotonic()
+        uncovered = [guard.uncovered_since for guard in self.engine.state.guards]
+        if not any(uncovered):
+            parts.progress.met("protection", moment)
+        if moment - self.kept_house < HOUSEKEEPING_S:
+            return
+        self.kept_house = moment
+        parts.outbox.flush()
+        if moment - self.pruned >= PRUNE_S:
+            self.pruned = moment
+            parts.outbox.prune(time.time())
+        if parts.stop.reload:
+            parts.stop.reload = False
+            parts.reload()
+
+    def ping(self) -> None:
+        """Tell the watchdog, if there was progress; say what is missing otherwise."""
+        overdue = self.parts.progress.overdue(self.parts.monotonic())
+        if overdue:
+            log.error("no progress, the watchdog is not pinged: %s", "; ".join(overdue))
+            return
+        self.parts.notifier.ping()
+
+    def too_large(self) -> bool:
+        """Return whether the process has outgrown its limit: it then starts afresh."""
+        limit = self.parts.memory_limit
+        if limit == 0 or self.parts.resident() <= limit:
+            return False
+        text = f"memory: expected at most {limit / 2**20:.0f} MiB of our own, restarting"
+        log.error(text)
+        self.tell(Level.WARNING, "memory", text, self.engine.state.now_ms)
+        return True

@@ -1,0 +1,78 @@
+"""What people ask of the running bot, carried out by the loop: kill, close, halt, resume.
+
+A kill or a close is answered when the exchange says that nothing is left, not when it was asked.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.adapters.latches import Latches
+from bot.core.kernel.codes import FLAT
+from bot.core.messages import Command, Operator
+from bot.shell.control import Commands, Request
+from bot.shell.engine import Engine
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request that ends when its symbols are flat."""
+
+    request: Request
+    symbols: list[int]
+    began: float
+    left: int = -1
+    """positions still held when last told"""
+
+
+class Obedience:
+    """Turns requests into operator events and tells the asker how it goes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        commands: Commands,
+        latches: Latches,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine = engine
+        self.commands = commands
+        self.latches = latches
+        self.monotonic = monotonic
+        self.waiting: list[Waiting] = []
+
+    def obey(self, now: int) -> None:
+        """Carry out what was asked since the last turn; `now` is market time, ms."""
+        for request in self.commands.take():
+            self.start(request, now)
+        self.waiting = [one for one in self.waiting if not self.finished(one)]
+
+    def start(self, request: Request, now: int) -> None:
+        """Begin one request."""
+        state, command = self.engine.state, Command(request.command)
+        said = request.fields
+        by = f"{said.get('reason') or 'no reason given'} (by {said.get('by', 'unknown')})"
+        symbol = state.symbols.index(str(said["symbol"])) if command is Command.CLOSE else -1
+        self.engine.feed(Operator(now, command, by, symbol))
+        if command is Command.RESUME:
+            # After the commit: a crash in between leaves the latch, which is the safe side.
+            self.latches.release()
+        if command in (Command.RESUME, Command.HALT):
+            request.finish({"mode": state.modes.name})
+            return
+        symbols = list(range(len(state.symbols))) if symbol < 0 else [symbol]
+        self.waiting.append(Waiting(request, symbols, self.monotonic()))
+
+    def finished(self, one: Waiting) -> bool:
+        """Tell how a kill or close goes; return whether it is done."""
+        state = self.engine.state
+        held = [k for k in one.symbols if state.world.positions[k].side != FLAT]
+        seconds = round(self.monotonic() - one.began, 3)
+        if not held and not any(state.live_orders(k) for k in one.symbols):
+            one.request.finish({"flat": True, "seconds": seconds, "mode": state.modes.name})
+            return True
+        if len(held) != one.left:
+            one.left = len(held)
+            names = [state.symbols[k] for k in held]
+            one.request.answer({"closing": names, "seconds": seconds})
+        return False

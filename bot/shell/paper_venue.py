@@ -1,0 +1,205 @@
+"""The simulated exchange as a venue that survives the bot: a market of candles and its database."""
+
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bot.adapters.paper_store import PaperStore, PaperStoreError
+from bot.core.codec import decode, decode_member, encode, encode_member
+from bot.core.errors import InputError
+from bot.core.kernel.params import Params, Spec
+from bot.core.market import Row
+from bot.core.messages import (
+    CancelOrder,
+    Event,
+    PlaceOrder,
+)
+from bot.core.reconcile import Entry, OrderReport, Snapshot
+from bot.sim.markets import MarketStream
+from bot.sim.paper_market import PaperMarket
+
+BOOKMARK_ROWS = 256
+"""a restart reads at most twice this many rows to find its place"""
+
+
+class PaperVenue:
+    """`PaperMarket` behind a database that is written before anything is answered.
+
+    When the database cannot be written (the disk is full) the exchange goes on in memory and writes
+    later: an exchange that died with the bot's disk would prove nothing about the bot.
+    """
+
+    def __init__(
+        self,
+        market: PaperMarket,
+        store: PaperStore,
+        stream: Iterator[Row],
+        source: Callable[[], Iterator[Row]],
+    ) -> None:
+        self.market = market
+        self.store = store
+        self.stream = stream
+        """where the market's rows come from now"""
+        self.source = source
+        """makes them anew from the start"""
+        self.rows = 0
+        self.trouble: str | None = None
+        """why the last write failed"""
+
+    def submit(self, order: PlaceOrder, now: int) -> Event | None:
+        answer = self.market.submit(order, now)
+        self.save()
+        return answer
+
+    def cancel(self, wish: CancelOrder, now: int) -> Event | None:
+        answer = self.market.cancel(wish, now)
+        self.save()
+        return answer
+
+    def poll(self, until_ms: int) -> Event | None:
+        before = self.market.progress.open_ms
+        event = self.market.poll(until_ms)
+        if event is not None or self.market.progress.open_ms != before:
+            self.save()
+        return event
+
+    def catch_up(self, until_ms: int, decided_ms: int) -> None:
+        """Play the market that the bot missed, stops included."""
+        self.market.catch_up(until_ms, decided_ms)
+        self.save()
+
+    def bars(self, after_ms: int, before_ms: int) -> list[Row]:
+        """Return the rows whose bars ended in (after_ms, before_ms)."""
+        timeframe_ms = self.market.timeframe_ms
+        found = []
+        for row in nearest_stream(self.store, self.source, after_ms - timeframe_ms):
+            ended = row.open_ms + timeframe_ms
+            if ended >= before_ms:
+                break
+            if ended > after_ms:
+                found.append(row)
+        return found
+
+    def decides_ms(self) -> int | None:
+        return self.market.decides_ms()
+
+    def next_ms(self) -> int | None:
+        return self.market.next_ms()
+
+    def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot:
+        return self.market.snapshot(asked, since_ms, now)
+
+    def check_equity(self, ours: float) -> None:
+        self.market.check_equity(ours)
+
+    def close_market(self) -> None:
+        self.market.close_market()
+
+    def save(self) -> None:
+        """Write what has changed, in one transaction."""
+        market = self.market
+        blobs = {}
+        row = market.progress.open_ms // market.timeframe_ms
+        if isinstance(self.stream, MarketStream) and row - self.rows >= BOOKMARK_ROWS:
+            self.rows = row
+            # Ours to read only: the file belongs to the user that runs the bot.
+            blobs[f"bookmark{row // BOOKMARK_ROWS % 2}"] = pickle.dumps(self.stream)
+        try:
+            self.store.save(
+                {"market": market.dump()},
+                blobs,
+                [encode_member(entry) for entry in market.fresh_entries],
+                [(r.client_id, encode(r)) for r in market.fresh_finished],
+            )
+        except PaperStoreError as error:
+            self.trouble = str(error)
+            return
+        self.trouble = None
+        market.fresh_entries.clear()
+        market.fresh_finished.clear()
+
+
+def open_paper_venue(
+    path: Path,
+    params: Params,
+    specs: list[Spec],
+    deposits: float,
+    identity: dict[str, object],
+    stream: Callable[[], Iterator[Row]],
+    *,
+    durable: bool,
+) -> tuple[PaperVenue, bool]:
+    """Open the exchange in `path`, or found it; return it and whether it was there.
+
+    Parameters
+    ----------
+    identity : what the market is (symbols, timeframe, seed, files); it never changes
+    stream : makes the market's rows from the start
+
+    Raises
+    ------
+    InputError : the file holds another market
+    """
+    store = PaperStore(path, durable=durable)
+    known = store.read("identity")
+    if known is None:
+        rows = stream()
+        venue = PaperVenue(PaperMarket(params, specs, deposits, rows), store, rows, stream)
+        founded = {"identity": identity, "market": venue.market.dump(), "deposits": deposits}
+        store.save(founded | {"params": encode(params), "specs": encode(specs)}, {})
+        return venue, False
+    if known != identity:
+        raise InputError(
+            f"{path}: expected the market {identity}, was {known}; "
+            "use another --state, or remove this folder"
+        )
+    data = store.read("market")
+    open_ms = _stored_open_ms(data)
+    rows, current = _find(store, stream, open_ms)
+    market = PaperMarket(params, specs, deposits, rows)
+    market.restore(data, current)
+    restore_records(market, store)
+    return PaperVenue(market, store, rows, stream), True
+
+
+def restore_records(market: PaperMarket, store: PaperStore) -> None:
+    """Give a market its account's records and finished orders back."""
+    entries, finished = store.records()
+    market.entries.extend(decode_member(Entry, entry) for entry in entries)
+    reports = [decode(OrderReport, body) for body in finished]
+    market.finished = {report.client_id: report for report in reports}
+
+
+def _stored_open_ms(data: object) -> int:
+    assert isinstance(data, dict)
+    return int(data["progress"]["open_ms"])
+
+
+def _find(
+    store: PaperStore, stream: Callable[[], Iterator[Row]], open_ms: int
+) -> tuple[Iterator[Row], Row | None]:
+    """Return the rows after the one that opens at `open_ms`, and that row."""
+    if open_ms < 0:
+        return stream(), None
+    rows = nearest_stream(store, stream, open_ms)
+    for row in rows:
+        if row.open_ms == open_ms:
+            return rows, row
+    raise InputError(
+        f"{store.path}: expected a row that opens at {open_ms}, was none: data changed?"
+    )
+
+
+def nearest_stream(
+    store: PaperStore, stream: Callable[[], Iterator[Row]], open_ms: int
+) -> Iterator[Row]:
+    """Return the rows from a bookmark at or before `open_ms` on, or from the start."""
+    rows = stream()
+    if isinstance(rows, MarketStream):
+        for name in ("bookmark0", "bookmark1"):
+            blob = store.read_blob(name)
+            if blob is not None:
+                marked: MarketStream = pickle.loads(blob)
+                if rows.open_ms < marked.open_ms <= open_ms:
+                    rows = marked
+    return rows

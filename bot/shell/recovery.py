@@ -1,0 +1,96 @@
+"""Recovery is the only start: a new bot is one that has nothing to recover.
+
+Order (DESIGN section 5): latches; a read of the account; orders in doubt, fills, positions, and
+with them the stops, which `step` repairs as soon as it sees them missing; the bars that were
+missed; then entries. Every transition is committed as usual, so recovery may be killed and begun
+again anywhere.
+"""
+
+from typing import Protocol
+
+from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
+from bot.core.market import Row
+from bot.core.messages import Command, Condition, History, Operator, Tick
+from bot.core.modes import Cause
+from bot.core.reconcile import in_doubt, reconcile
+from bot.core.state import State
+from bot.shell.engine import LOOK_BACK_MS, Engine
+from bot.shell.venue import Venue
+
+SEQUENCE_GAP = 1_000_000
+"""orders that may have gone out without being written, before the process died"""
+MOST_MISSED = 48
+"""more missed bars than this: the indicators are warmed up anew (DESIGN section 5)"""
+
+
+class MissedMarket(Venue, Protocol):
+    """A venue that knows the bars a bot has missed."""
+
+    def bars(self, after_ms: int, before_ms: int) -> list[Row]:
+        """Return the rows whose bars ended in (after_ms, before_ms)."""
+
+    def decides_ms(self) -> int | None:
+        """Return the time of the cycle that comes next."""
+
+
+def recover(
+    engine: Engine,
+    venue: MissedMarket,
+    now: int,
+    *,
+    clean: bool,
+    latched: str | None,
+    warmup_rows: int,
+) -> None:
+    """Bring the books to the exchange's truth; return when entries may be thought of.
+
+    Parameters
+    ----------
+    now : exchange time, ms
+    clean : the last process ended in order
+    latched : the reason in the latch file, None when there is none
+    warmup_rows : bars that warm the indicators up
+
+    Raises
+    ------
+    UnreachableError : the account could not be read; call again
+    """
+    state = engine.state
+    if not clean and state.sequence % SEQUENCE_GAP:
+        state.sequence += SEQUENCE_GAP
+    now = max(now, state.now_ms)
+    if latched is not None and Cause.KILL_SWITCH not in state.modes.causes:
+        engine.feed(Operator(state.now_ms, Command.KILL, latched))
+    engine.feed(Condition(state.now_ms, Cause.RECOVERING, True))
+    seen = venue.snapshot(in_doubt(state), state.now_ms - LOOK_BACK_MS, now)
+    for event in reconcile(state, seen):
+        engine.feed(event)
+    see_missed(engine, venue, warmup_rows)
+    # Deadlines: what is uncovered gets its stop, and FLATTEN its exits.
+    engine.feed(Tick(max(now, state.now_ms)))
+    engine.audit()
+    engine.feed(Condition(state.now_ms, Cause.RECOVERING, False))
+
+
+def see_missed(engine: Engine, venue: MissedMarket, warmup_rows: int) -> None:
+    """Show the indicators the bars that ended since the last decision; nothing is decided on them
+    any more."""
+    state = engine.state
+    before = venue.decides_ms()
+    if state.decided_ms == 0 or before is None:
+        return
+    length = state.world.params.timeframe_ms
+    rows = venue.bars(state.decided_ms, before)
+    if len(rows) > MOST_MISSED:
+        rows = venue.bars(before - (warmup_rows + 1) * length, before)
+        forget_market(state)
+    for row in rows:
+        engine.feed(History(row.open_ms + length, row.bars))
+
+
+def forget_market(state: State) -> None:
+    """Forget every indicator: too much was missed to go on. Marks stay until a bar comes."""
+    world = state.world
+    for k, old in enumerate(world.symbols):
+        world.symbols[k] = SymbolState(mark=old.mark, locked=old.locked)
+    world.samples[:] = [-1] * (len(world.symbols) * CORRELATION_SLOTS)

@@ -1,0 +1,233 @@
+"""`radbot paper` as a service: what stands around the daemon, opened and closed in order."""
+
+import faulthandler
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bot.adapters.control_socket import ControlServer
+from bot.adapters.metrics import MetricsServer
+from bot.adapters.outbox import Outbox
+from bot.adapters.systemd import Notifier
+from bot.core.errors import BotError
+from bot.core.messages import Level
+from bot.core.state import State
+from bot.core.summary import RunResult
+from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot, socket_path
+from bot.shell.build import to_params
+from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
+from bot.shell.config import Config, trading_hash
+from bot.shell.control import Commands
+from bot.shell.daemon import Daemon, Parts
+from bot.shell.obedience import Obedience
+from bot.shell.paper import Source, result_of
+from bot.shell.progress import Progress
+from bot.shell.status import describe_trade
+from bot.shell.stop import Stop
+from bot.shell.telemetry import Telemetry, resident_bytes
+from bot.shell.terminal import Terminal
+
+log = logging.getLogger("radbot")
+HOST = "127.0.0.1"
+MEMORY_LIMIT = 1_750 * 2**20  # bytes; systemd's MemoryHigh is above it (DESIGN section 6)
+RECOVERY_EXTENDS_S = 30.0
+CYCLE_MARGIN_S = 10.0
+SHOWN_TRADES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a run shall be."""
+
+    state_dir: Path
+    speed: float | None
+    """market seconds per second; None is virtual time"""
+    for_ms: int | None
+    """market time after which it ends"""
+    metrics_port: int
+    reread: Callable[[], Config]
+    """reads the configuration again, for SIGHUP"""
+
+
+def run_service(
+    config: Config, source: Source, terminal: Terminal, wish: Wish
+) -> tuple[RunResult, State, int]:
+    """Trade until stopped; return the summary, the final state and the exit code.
+
+    Raises
+    ------
+    BotError : it could not start, and why
+    """
+    if hasattr(faulthandler, "enable"):  # the watchdog ends a hung process with SIGABRT
+        faulthandler.enable()
+    began = time.monotonic()
+    notifier = Notifier.from_environ(os.environ)
+    notifier.extend(RECOVERY_EXTENDS_S)
+    bot = open_paper_bot(config, source, wish.state_dir, durable=wish.speed is not None)
+    clean = False
+    try:
+        with Stop() as stop:
+            code = serve(bot, config, terminal, wish, notifier, stop)
+        clean = True
+    finally:
+        bot.close(clean=clean)
+    terminal.stopped(stop.asked)
+    result = result_of(bot.engine, source, time.monotonic() - began)
+    return result, bot.engine.state, code
+
+
+def serve(
+    bot: Bot, config: Config, terminal: Terminal, wish: Wish, notifier: Notifier, stop: Stop
+) -> int:
+    """Open what stands beside the loop, recover, run the loop; return the exit code."""
+    identity = {
+        "version": "0",
+        "release_id": os.environ.get("RADBOT_RELEASE_ID", "checkout"),
+        "content_hash": os.environ.get("RADBOT_CONTENT_HASH", "unknown"),
+        "config_hash": trading_hash(config),
+        "run_id": bot.run_id,
+    }
+    telemetry = Telemetry(identity)
+    telemetry.restore(bot.journal.trades(SHOWN_TRADES), bot.journal.daily())
+    commands = Commands(
+        lambda reason, by: bot.latches.pull("kill_switch", reason, by, int(time.time() * 1000)),
+        stop.wake,
+    )
+    parts = build_parts(bot, config, wish, notifier, stop, telemetry, commands)
+    daemon = Daemon(bot.engine, parts)
+    parts.listeners.append(terminal.show)
+    publisher = Publisher(bot, parts, commands, terminal)
+    parts.publish = publisher.publish
+    parts.reload = Reloader(bot, config, wish.reread, telemetry).reload
+    metrics = MetricsServer(
+        HOST, wish.metrics_port, lambda: telemetry.latest, time.monotonic, stalled_after(config)
+    )
+    try:
+        control = ControlServer(socket_path(wish.state_dir), commands.handle)
+        try:
+            publisher.publish(bot.engine.state)
+            begin_run(bot, config, identity)
+            recover_bot(bot, config, parts.clock.start_ms)
+            publisher.ready = True
+            end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
+            return daemon.run(end_ms)
+        finally:
+            notifier.stopping()
+            control.close()
+    finally:
+        metrics.close()
+
+
+def stalled_after(config: Config) -> float:
+    """Return after how many seconds without a turn of the loop /healthz says it hangs."""
+    return config.timing.watchdog_s
+
+
+def build_parts(
+    bot: Bot,
+    config: Config,
+    wish: Wish,
+    notifier: Notifier,
+    stop: Stop,
+    telemetry: Telemetry,
+    commands: Commands,
+) -> Parts:
+    """Return what the daemon needs besides the engine."""
+    now = time.monotonic()
+    bar_s = config.timeframe_ms / 1000.0 / (wish.speed or 1.0)
+    timing = config.timing
+    cycle_s = bar_s + timing.bar_wait_s + CYCLE_MARGIN_S
+    limits = {
+        "cycle": cycle_s,
+        "account": timing.snapshot_s + CYCLE_MARGIN_S,
+        "protection": timing.uncovered_close_s + CYCLE_MARGIN_S,
+    }
+    start_ms = max(bot.engine.state.now_ms, bot.venue.market.ended_ms(), 0)
+    next_ms = bot.venue.next_ms
+    if bot.venue.market.progress.open_ms < 0:  # nothing was played yet
+        start_ms = (next_ms() or 0) - config.timeframe_ms
+    clock: MarketClock = VirtualClock(next_ms, start_ms)
+    if wish.speed is not None:
+        clock = PacedClock(start_ms, wish.speed)
+    return Parts(
+        journal=bot.journal,
+        latches=bot.latches,
+        outbox=Outbox(wish.state_dir / "outbox"),
+        notifier=notifier,
+        progress=Progress(limits, now),
+        telemetry=telemetry,
+        obedience=Obedience(bot.engine, commands, bot.latches),
+        stop=stop,
+        clock=clock,
+        next_ms=next_ms,
+        snapshot_s=timing.snapshot_s,
+        memory_limit=MEMORY_LIMIT,
+        resident=resident_bytes,
+    )
+
+
+class Publisher:
+    """Shows each turn's outcome to threads, to the service manager and to the terminal."""
+
+    def __init__(self, bot: Bot, parts: Parts, commands: Commands, terminal: Terminal) -> None:
+        self.bot, self.parts, self.commands, self.terminal = bot, parts, commands, terminal
+        self.names = list(bot.engine.state.symbols)
+        self.ready = False
+        self.shown_ms = 0
+        self.said = ""
+        self.trades = [describe_trade(t, self.names) for t in bot.journal.trades(SHOWN_TRADES)]
+        self.seen_trades = 0
+
+    def publish(self, state: State) -> None:
+        """Replace the picture."""
+        parts = self.parts
+        record = self.bot.engine.record.trades
+        fresh = [describe_trade(t, self.names) for t in record[self.seen_trades :]]
+        self.seen_trades = len(record)
+        self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]
+        extra = {
+            "latched": float(self.bot.latches.file.exists()),
+            "memory_limit_bytes": float(MEMORY_LIMIT),
+            "outbox_waiting": float(len(parts.outbox.waiting)),
+            "watchdog_pings_total": float(parts.notifier.pings),
+        }
+        told = parts.telemetry.publish(state, self.ready, extra)
+        self.commands.publish(told, self.trades)
+        text = f"{told['mode']}, {len(told['positions'])} open, equity {told['equity']:.2f} USDT"
+        if text != self.said:
+            self.said = text
+            parts.notifier.status(text)
+        if state.decided_ms > self.shown_ms:
+            self.shown_ms = state.decided_ms
+            self.terminal.bar(self.bot.engine)
+
+
+class Reloader:
+    """SIGHUP: the new configuration takes over whole, or not at all."""
+
+    def __init__(
+        self, bot: Bot, config: Config, reread: Callable[[], Config], telemetry: Telemetry
+    ) -> None:
+        self.bot, self.config, self.reread, self.telemetry = bot, config, reread, telemetry
+
+    def reload(self) -> None:
+        """Read, check and apply; say what happened. The old one stays on any error."""
+        try:
+            new = self.reread()
+        except BotError as error:
+            log.error("reload refused, the old configuration stays: %s", error)
+            return
+        fixed = ("symbols", "timeframe", "strategies", "balance")
+        changed = [name for name in fixed if getattr(new, name) != getattr(self.config, name)]
+        if changed:
+            log.error("reload refused: %s need a restart", ", ".join(changed))
+            return
+        params, fresh = self.bot.engine.state.world.params, to_params(new)
+        for name in asdict(fresh):
+            setattr(params, name, getattr(fresh, name))
+        self.config = new
+        self.telemetry.identity["config_hash"] = trading_hash(new)
+        log.warning("%s: configuration %s is in force", Level.INFO.value, trading_hash(new))

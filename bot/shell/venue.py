@@ -1,0 +1,47 @@
+"""The port to an exchange: what the engine needs of it, whether it is simulated or real."""
+
+from typing import Protocol
+
+from bot.core.errors import BotError
+from bot.core.messages import CancelOrder, Event, PlaceOrder
+from bot.core.reconcile import Snapshot
+
+
+class UnreachableError(BotError):
+    """A read failed, or nothing could be sent. It says nothing: never read it as flat."""
+
+    exit_code = 75
+
+
+class NoAnswerError(BotError):
+    """Something was sent and no answer came: it may have been done."""
+
+    exit_code = 75
+
+
+class Venue(Protocol):
+    """One account on one exchange. Not thread-safe. Times are the exchange's, int64 ms UTC."""
+
+    def submit(self, order: PlaceOrder, now: int) -> Event | None:
+        """Send an order; return the answer, None when it comes from `poll`.
+
+        Raises
+        ------
+        UnreachableError : the order was certainly not sent
+        NoAnswerError : it may have arrived
+        """
+
+    def cancel(self, wish: CancelOrder, now: int) -> Event | None:
+        """Ask for a cancellation; None when the answer comes later, or never because the order is
+        gone. Raises as `submit` does."""
+
+    def poll(self, until_ms: int) -> Event | None:
+        """Return the next thing that happened up to `until_ms`, None when there is nothing."""
+
+    def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot:
+        """Return a read of the account: open orders, positions, the orders `asked` for, and the
+        records since `since_ms`. Raises UnreachableError unless all of it was read."""
+
+    def check_equity(self, ours: float) -> None:
+        """Raise InvariantError when our equity differs from the venue's by more than its
+        precision."""

@@ -1,0 +1,166 @@
+"""`radbot paper --state` as a real process: killed, stopped, doubled, commanded."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.adapters.latches import Latches
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 30.0
+
+
+class Bot:
+    """A state directory, and the processes that work on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "s"
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "RADBOT_LOCK_DIR": str(folder)}
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bot", *words, "--state", str(self.state)],
+            env=self.env,
+            cwd=self.state.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the bot and wait until it says that it is ready."""
+        words = ["paper", "--speed", "1200", "--metrics-port", "0", "--state", str(self.state)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bot", *words],
+            env=self.env,
+            cwd=self.state.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        self.until(lambda told: told.get("source") == "bot" and told["ready"])
+        return process
+
+    def status(self) -> dict[str, Any]:
+        done = self.command("status", "--json")
+        return json.loads(done.stdout) if done.stdout else {}
+
+    def until(self, wanted: Any) -> dict[str, Any]:
+        """Ask for the status until it is as wanted."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            told = self.status()
+            if told and wanted(told):
+                return told
+        raise AssertionError(f"not in time, was {self.status()}")
+
+
+@pytest.fixture
+def bot() -> Iterator[Bot]:
+    with tempfile.TemporaryDirectory() as folder:  # short: a socket's path is limited
+        made = Bot(Path(folder))
+        yield made
+        for process in made.processes:
+            process.kill()
+            process.communicate()
+
+
+def test_a_killed_bot_goes_on_and_can_be_killed_by_the_switch(bot: Bot) -> None:
+    process = bot.start()
+    before = bot.until(lambda told: told["positions"])
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    down = bot.status()
+    assert down["source"] == "journal"
+    assert down["cycles"] >= before["cycles"]
+    bot.start()
+    bot.until(lambda told: told["cycles"] > down["cycles"] and told["positions"])
+    killed = bot.command("kill", "--yes", "--reason", "drill")
+    assert killed.returncode == 0, killed.stderr
+    flat = bot.until(lambda told: told["mode"] == "FLATTEN")
+    assert flat["positions"] == []
+    assert Latches(bot.state / "latches").read() is not None
+    assert bot.command("resume", "--reason", "drill over").returncode == 0
+    assert bot.status()["mode"] == "RUN"
+    assert Latches(bot.state / "latches").read() is None
+
+
+def test_a_bot_that_hangs_is_flattened_without_it_and_stays_flat(bot: Bot) -> None:
+    process = bot.start()
+    bot.until(lambda told: told["positions"])
+    os.kill(process.pid, signal.SIGSTOP)
+    killed = bot.command("kill", "--yes", "--timeout", "1")
+    assert killed.returncode == 0, killed.stderr
+    assert process.wait(PATIENCE_S) == -signal.SIGKILL
+    bot.start()
+    told = bot.status()
+    assert told["mode"] == "FLATTEN"
+    assert told["positions"] == []
+
+
+def test_a_second_bot_is_refused_and_the_first_stops_in_order(bot: Bot) -> None:
+    process = bot.start()
+    second = bot.command("paper", "--metrics-port", "0")
+    assert second.returncode == 75
+    assert f"process {process.pid}" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_two_directories_of_one_account_have_one_bot(bot: Bot) -> None:
+    bot.start()
+    other = bot.state.parent / "other"
+    other.mkdir()
+    (other / "paper.sqlite3").symlink_to(bot.state / "paper.sqlite3")
+    bot.state = other
+    second = bot.command("paper", "--metrics-port", "0")
+    assert second.returncode == 75
+    assert "another radbot trades here" in second.stderr
+
+
+def test_another_market_is_refused_in_a_directory_that_has_one(bot: Bot) -> None:
+    process = bot.start()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    other = bot.command("paper", "--seed", "3", "--metrics-port", "0")
+    assert other.returncode == 2
+    assert "use another --state" in other.stderr
+
+
+def test_a_port_in_use_is_said(bot: Bot) -> None:
+    with subprocess.Popen(  # a server of our own holds the port
+        [
+            sys.executable,
+            "-c",
+            "import socket,sys; s=socket.create_server(('127.0.0.1',0));"
+            "print(s.getsockname()[1],flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        port = holder.stdout.readline().strip()
+        done = bot.command("paper", "--metrics-port", port)
+        holder.kill()
+    assert done.returncode == 2
+    assert f"expected a free port on 127.0.0.1, was {port}" in done.stderr
+
+
+def test_commands_say_what_is_missing(bot: Bot) -> None:
+    assert bot.command("resume").returncode == 2
+    assert bot.command("kill", "--yes").returncode == 2
+    bot.state.mkdir()
+    assert bot.command("positions").returncode in (2, 75)

@@ -1,0 +1,57 @@
+"""Messages for people: whole files that sort by time, bounded, and never an exception."""
+
+import json
+from pathlib import Path
+
+from bot.adapters.outbox import MOST_FILES, MOST_WAITING, Outbox, ulid, ulid_ms
+
+WEEK_S = 7 * 86_400
+
+
+def test_a_message_is_a_file_with_everything_a_notifier_needs(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox", host="h1")
+    outbox.put("CRITICAL", "uncovered", "radbot: uncovered", "x" * 9_000, 7)
+    [path] = (tmp_path / "outbox").iterdir()
+    told = json.loads(path.read_text())
+    assert path.stem == told["id"]
+    assert told["incident_key"] == "h1/uncovered"
+    assert (told["severity"], told["at_ms"]) == ("CRITICAL", 7)
+    assert len(told["body"]) <= 4_096
+    assert told["body"].endswith("(cut here)")
+
+
+def test_names_sort_by_time_also_within_a_millisecond(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for i in range(50):
+        outbox.put("INFO", "x", "t", str(i), i)
+    names = sorted(path for path in tmp_path.glob("*.json"))
+    assert [json.loads(path.read_text())["body"] for path in names] == [str(i) for i in range(50)]
+
+
+def test_a_ulid_holds_its_time() -> None:
+    assert ulid_ms(ulid(1_704_067_200_123, 2**80 - 1)) == 1_704_067_200_123
+    assert len(ulid(0, 0)) == 26
+
+
+def test_what_cannot_be_written_waits_and_goes_later(tmp_path: Path) -> None:
+    blocked = tmp_path / "outbox"
+    blocked.write_text("a file where the folder should be")
+    outbox = Outbox(blocked)
+    for i in range(MOST_WAITING + 5):
+        outbox.put("WARNING", "x", "t", str(i), i)
+    assert len(outbox.waiting) == MOST_WAITING
+    blocked.unlink()
+    outbox.flush()
+    assert len(outbox.waiting) == 0
+    assert len(list(blocked.glob("*.json"))) == MOST_WAITING
+
+
+def test_old_messages_go_and_new_ones_are_bounded(tmp_path: Path) -> None:
+    now_s = 2_000_000_000.0
+    for i in range(MOST_FILES + 3):
+        (tmp_path / f"{ulid(int(now_s * 1000), i)}.json").write_text("{}")
+    old = tmp_path / f"{ulid(int((now_s - WEEK_S - 1) * 1000), 0)}.json"
+    old.write_text("{}")
+    Outbox(tmp_path).prune(now_s)
+    assert not old.exists()
+    assert len(list(tmp_path.glob("*.json"))) == MOST_FILES
