@@ -39,6 +39,8 @@ class Cause(Enum):
     DRAWDOWN = ("drawdown", FLATTEN, Clearer.PERSON)
     KILL_SWITCH = ("kill_switch", FLATTEN, Clearer.PERSON)
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own is slow Python code
+
     def __init__(self, label: str, mode: int, clearer: Clearer) -> None:
         self.label = label
         self.mode = mode
@@ -54,7 +56,9 @@ class Modes:
     @property
     def mode(self) -> int:
         """The mode in force."""
-        return max((cause.mode for cause in self.causes), default=RUN)
+        if not self.causes:
+            return RUN
+        return max(cause.mode for cause in self.causes)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,8 @@ from bot.core.messages import PlaceOrder, Role
 class Status(Enum):
     """Where an order stands, as far as we know."""
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own is slow Python code
+
     SENT = "sent"
     UNRESOLVED = "unresolved"
     OPEN = "open"
@@ -26,6 +28,8 @@ class Status(Enum):
 
 class Trigger(Enum):
     """What can happen to an order."""
+
+    __hash__ = object.__hash__
 
     ACCEPT = "accept"
     FILL_PART = "fill_part"

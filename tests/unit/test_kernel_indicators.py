@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 
 from bot.core.kernel.codes import PANIC, RANGE, TRENDING
-from bot.core.kernel.indicators import market_regime, update, update_samples
-from bot.core.kernel.params import Params
-from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
+from bot.core.kernel.decide import see_bar
+from bot.core.kernel.indicators import market_regime, update
+from bot.core.kernel.params import Params, Spec
+from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState, new_world
 from tests.support.worlds import HOUR, MINUTE, Candle, random_market
 
 BARS = random_market(5, 1, 160, volatility=0.01, gaps=0.1).candles[0]
@@ -172,13 +173,11 @@ def test_market_regime(adx: float, vol_fast: float, vol_slow: float, regime: int
 
 def samples_of(closes: list[tuple[int, float]], p: Params) -> dict[int, float]:
     """Return sample number -> return after closes at given times of symbol 1 of two."""
-    s = SymbolState()
-    returns, samples = [0.0] * (2 * CORRELATION_SLOTS), [-1] * (2 * CORRELATION_SLOTS)
+    world = new_world(p, [], [], [Spec(), Spec()], 0.0)
     for time, close in closes:
-        s.mark = close
-        update_samples(s, p, 1, time, returns, samples)
-    assert samples[:CORRELATION_SLOTS] == [-1] * CORRELATION_SLOTS
-    return {n: r for n, r in zip(samples, returns, strict=True) if n >= 0}
+        see_bar(world, 1, time, close, close, close)
+    assert world.samples[:CORRELATION_SLOTS] == [-1] * CORRELATION_SLOTS
+    return {n: r for n, r in zip(world.samples, world.returns, strict=True) if n >= 0}
 
 
 def test_samples_are_returns_from_hour_to_hour() -> None:

@@ -55,11 +55,13 @@ def side_of(wish: float) -> int:
 def ask_strategies(w: World, k: int) -> int:
     """Ask every strategy about symbol `k`, keep the answers in `wishes`; return how many wish."""
     n = len(w.symbols)
+    s, p = w.symbols[k], w.params
+    wishes, verdicts, strategies = w.wishes, w.verdicts, w.strategies
     count = 0
-    for j in range(len(w.strategies)):
-        wish = entry_signal(w.strategies[j], w.symbols[k], w.params)
-        w.wishes[j * n + k] = wish
-        w.verdicts[j * n + k] = NO_WISH
+    for j in range(len(strategies)):
+        wish = entry_signal(strategies[j], s, p)
+        wishes[j * n + k] = wish
+        verdicts[j * n + k] = NO_WISH
         if wish != 0.0:
             count += 1
     return count

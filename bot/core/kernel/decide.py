@@ -40,7 +40,7 @@ def see_bar(w: World, k: int, time: int, high: float, low: float, close: float) 
     """Take the bar of symbol `k` that ends at `time` into indicators and the hourly returns."""
     s = w.symbols[k]
     update(s, w.params, time, high, low, close)
-    if w.params.use_indicators != 0:
+    if w.params.use_indicators != 0 and time % w.params.sample_ms == 0:
         update_samples(s, w.params, k, time, w.returns, w.samples)
 
 
@@ -140,14 +140,15 @@ def decide(w: World, time: int, mode: int) -> None:
     if w.params.reference != 0:
         decide_reference(w, time)
         return
+    symbols, positions = w.symbols, w.positions
     candidates = 0
-    for k in range(len(w.symbols)):
-        if w.positions[k].side != FLAT:
+    for k in range(len(symbols)):
+        if positions[k].side != FLAT:
             plan_exit(w, k, time, mode)
-        if w.symbols[k].bar_time != time:
+        if symbols[k].bar_time != time:
             clear_wishes(w, k)
         elif ask_strategies(w, k) > 0:
-            if w.positions[k].side != FLAT:
+            if positions[k].side != FLAT:
                 judge_owned(w, k)
             else:
                 candidates += judge_free(w, k, mode)

@@ -81,7 +81,9 @@ def correlation(w: World, i: int, j: int, time: int) -> float:
     is
     1.0: what cannot be measured is treated as correlated.
     """
-    newest = time // w.params.sample_ms
+    oldest = time // w.params.sample_ms - CORRELATION_SLOTS
+    samples, returns = w.samples, w.returns
+    at_i, at_j = i * CORRELATION_SLOTS, j * CORRELATION_SLOTS
     count = 0
     sum_x = 0.0
     sum_y = 0.0
@@ -89,11 +91,10 @@ def correlation(w: World, i: int, j: int, time: int) -> float:
     sum_yy = 0.0
     sum_xy = 0.0
     for slot in range(CORRELATION_SLOTS):
-        sample = w.samples[i * CORRELATION_SLOTS + slot]
-        common = sample >= 0 and sample == w.samples[j * CORRELATION_SLOTS + slot]
-        if common and sample > newest - CORRELATION_SLOTS:
-            x = w.returns[i * CORRELATION_SLOTS + slot]
-            y = w.returns[j * CORRELATION_SLOTS + slot]
+        sample = samples[at_i + slot]
+        if sample >= 0 and sample > oldest and sample == samples[at_j + slot]:
+            x = returns[at_i + slot]
+            y = returns[at_j + slot]
             count += 1
             sum_x += x
             sum_y += y

@@ -29,8 +29,10 @@ def update_trend(s: SymbolState, p: Params, high: float, low: float, close: floa
     bar."""
     s.ema_fast += p.ema_fast * (close - s.ema_fast)
     s.ema_slow += p.ema_slow * (close - s.ema_slow)
-    true_range = max(high, s.mark) - min(low, s.mark)
-    s.atr += p.wilder * (true_range - s.atr)
+    wilder, mark = p.wilder, s.mark
+    true_range = max(high, mark) - min(low, mark)
+    atr = s.atr + wilder * (true_range - s.atr)
+    s.atr = atr
     up = high - s.prev_high
     down = s.prev_low - low
     plus = 0.0
@@ -39,17 +41,19 @@ def update_trend(s: SymbolState, p: Params, high: float, low: float, close: floa
         plus = up
     elif down > up and down > 0.0:
         minus = down
-    s.plus_move += p.wilder * (plus - s.plus_move)
-    s.minus_move += p.wilder * (minus - s.minus_move)
-    total = s.plus_move + s.minus_move
+    plus = s.plus_move + wilder * (plus - s.plus_move)
+    minus = s.minus_move + wilder * (minus - s.minus_move)
+    s.plus_move = plus
+    s.minus_move = minus
+    total = plus + minus
     index = 0.0
     if total > 0.0:
-        index = 100.0 * abs(s.plus_move - s.minus_move) / total
-    s.adx += p.wilder * (index - s.adx)
+        index = 100.0 * abs(plus - minus) / total
+    s.adx += wilder * (index - s.adx)
     s.prev_spread = s.spread
     s.spread = 0.0
-    if s.atr > 0.0:
-        s.spread = (s.ema_fast - s.ema_slow) / s.atr
+    if atr > 0.0:
+        s.spread = (s.ema_fast - s.ema_slow) / atr
 
 
 @kernel
@@ -58,13 +62,15 @@ def update_momentum(s: SymbolState, p: Params, close: float) -> None:
     change = 0.0
     if s.mark > 0.0:
         change = close / s.mark - 1.0
+    alpha = p.momentum_alpha
     gap = change - s.mean_return
-    s.mean_return += p.momentum_alpha * gap
-    s.var_return = (1.0 - p.momentum_alpha) * (s.var_return + p.momentum_alpha * gap * gap)
+    s.mean_return += alpha * gap
+    variance = (1.0 - alpha) * (s.var_return + alpha * gap * gap)
+    s.var_return = variance
     s.prev_score = s.score
     s.score = 0.0
-    if s.var_return > 0.0:
-        s.score = s.mean_return / math.sqrt(s.var_return) * p.momentum_scale
+    if variance > 0.0:
+        s.score = s.mean_return / math.sqrt(variance) * p.momentum_scale
     square = change * change
     s.vol_fast += p.vol_fast * (square - s.vol_fast)
     s.vol_slow += p.vol_slow * (square - s.vol_slow)
@@ -75,12 +81,14 @@ def update_reversion(s: SymbolState, p: Params, close: float) -> None:
     """Move the mean and variance of the price by one bar; the z-score is the distance in
     deviations."""
     gap = close - s.mean_price
-    s.mean_price += p.reversion_alpha * gap
-    s.var_price = (1.0 - p.reversion_alpha) * (s.var_price + p.reversion_alpha * gap * gap)
+    alpha = p.reversion_alpha
+    s.mean_price += alpha * gap
+    variance = (1.0 - alpha) * (s.var_price + alpha * gap * gap)
+    s.var_price = variance
     s.prev_zscore = s.zscore
     s.zscore = 0.0
-    if s.var_price > 0.0:
-        s.zscore = (close - s.mean_price) / math.sqrt(s.var_price)
+    if variance > 0.0:
+        s.zscore = (close - s.mean_price) / math.sqrt(variance)
 
 
 @kernel
@@ -129,14 +137,12 @@ def update(s: SymbolState, p: Params, time: int, high: float, low: float, close:
 def update_samples(
     s: SymbolState, p: Params, k: int, time: int, returns: list[float], samples: list[int]
 ) -> None:
-    """Keep the hourly return when `time` ends an hour and the sample before is exactly one step
-    older.
+    """Keep the hourly return at `time`, which ends an hour, when the sample before is exactly one
+    step older.
 
     Bars longer than an hour give one sample each. A return across a hole is not kept: it would be
     set against the one-hour return of another symbol.
     """
-    if time % p.sample_ms != 0:
-        return
     sample = time // p.sample_ms
     if sample == s.sample + 1 and s.sample_close > 0.0:
         slot = k * CORRELATION_SLOTS + sample % CORRELATION_SLOTS

@@ -27,6 +27,8 @@ def trend_signal(s: SymbolState, p: Params) -> float:
     if s.regime != TRENDING or p.trend_band <= 0.0:
         return 0.0
     side = crossed(s.prev_spread, s.spread, p.trend_band)
+    if side == 0:
+        return 0.0
     return side * (abs(s.spread) / p.trend_band + s.adx / 100.0)
 
 
@@ -36,6 +38,8 @@ def momentum_signal(s: SymbolState, p: Params) -> float:
     if s.regime == PANIC or p.momentum_entry <= 0.0:
         return 0.0
     side = crossed(s.prev_score, s.score, p.momentum_entry)
+    if side == 0:
+        return 0.0
     return side * (abs(s.score) / p.momentum_entry)
 
 
@@ -67,9 +71,7 @@ def cross_signal(s: SymbolState, p: Params) -> float:
 def entry_signal(kind: int, s: SymbolState, p: Params) -> float:
     """Return the wish of strategy `kind`: its sign is the side, its size the strength, 0 is no
     wish."""
-    if kind == EMA_CROSS:
-        return cross_signal(s, p)
-    if s.bars < p.warmup_bars:
+    if s.bars < p.warmup_bars and kind != EMA_CROSS:
         return 0.0
     if kind == TREND:
         return trend_signal(s, p)
@@ -77,6 +79,8 @@ def entry_signal(kind: int, s: SymbolState, p: Params) -> float:
         return momentum_signal(s, p)
     if kind == REVERSION:
         return reversion_signal(s, p)
+    if kind == EMA_CROSS:
+        return cross_signal(s, p)
     return 0.0
 
 
