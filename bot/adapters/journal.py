@@ -9,7 +9,6 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from bot.adapters.journal_schema import (
@@ -18,10 +17,12 @@ from bot.adapters.journal_schema import (
     SCHEMA_VERSION,
     TABLES,
     JournalError,
-    restore_state,
+    check_schema,
     state_parts,
+    stored_state,
+    stored_trades,
 )
-from bot.core.codec import decode, encode, encode_member
+from bot.core.codec import encode, encode_member
 from bot.core.kernel.records import Trade
 from bot.core.market import DAY_MS
 from bot.core.messages import (
@@ -35,7 +36,7 @@ from bot.core.messages import (
     Tick,
     TradeClosed,
 )
-from bot.core.state import REMEMBERED_FILLS, State
+from bot.core.state import State
 
 type Outcome = tuple[Event, list[Effect]]
 type Row = tuple[object, ...]
@@ -186,6 +187,8 @@ class Journal:
     def _checkpoint(self, state: State) -> Row:
         body = {name: base64.b64encode(part).decode() for name, part in state_parts(state).items()}
         body["fill_ids"] = json.dumps(list(state.fill_ids))
+        body["params"] = json.dumps(encode(state.world.params))
+        body["tiers"] = json.dumps(encode(state.world.tiers))
         # `n` is the first event after it, so that replay knows where to start.
         return (state.now_ms, self.run_id, json.dumps(body))
 
@@ -245,21 +248,13 @@ class Journal:
     def load_state(self, template: State) -> State | None:
         """Return the state of the last commit, over the parameters and contracts of `template`;
         None when there is none."""
-        parts = dict(self.db.execute("SELECT part, body FROM state").fetchall())
-        if not parts:
-            return None
-        state = restore_state(parts, template)
-        names = self.db.execute(
-            "SELECT fill_id FROM fills ORDER BY n DESC LIMIT ?", (REMEMBERED_FILLS,)
-        ).fetchall()
-        state.fill_ids = dict.fromkeys(chain.from_iterable(reversed(names)))
-        self._day = state.now_ms // DAY_MS
+        state = stored_state(self.db, template)
+        self._day = -1 if state is None else state.now_ms // DAY_MS
         return state
 
     def trades(self, last: int = BOUNDS["trades"]) -> list[Trade]:
         """Return the newest finished trades, oldest first."""
-        rows = self.db.execute("SELECT body FROM trades ORDER BY n DESC LIMIT ?", (last,))
-        return [decode(Trade, json.loads(body)) for (body,) in reversed(rows.fetchall())]
+        return stored_trades(self.db, last)
 
     def daily(self) -> list[tuple[int, float]]:
         """Return (00:00 UTC, equity)."""
@@ -272,14 +267,3 @@ class Journal:
                 self.db.execute("UPDATE runs SET clean = 1 WHERE n = (SELECT max(n) FROM runs)")
             self._trim_log("TRUNCATE")
         self.db.close()
-
-
-def check_schema(db: sqlite3.Connection, path: Path) -> None:
-    """Raise JournalError when the file needs a newer release to be read."""
-    known = dict(db.execute("SELECT name, value FROM meta").fetchall())
-    needed = int(known.get("readable_from", "1"))
-    if needed > SCHEMA_VERSION:
-        raise JournalError(
-            f"{path}: expected schema {SCHEMA_VERSION} or one it can read, was schema "
-            f"{known.get('schema')} that needs a release with schema {needed} or newer"
-        )

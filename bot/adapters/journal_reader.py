@@ -4,17 +4,23 @@ import base64
 import json
 import sqlite3
 from collections.abc import Iterator
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.journal import check_schema
-from bot.adapters.journal_schema import JournalError, restore_state
+from bot.adapters.journal_schema import (
+    JournalError,
+    check_schema,
+    restore_state,
+    stored_state,
+    stored_trades,
+)
 from bot.core.codec import decode, decode_member
 from bot.core.errors import InputError
+from bot.core.kernel.params import Params, Tier
 from bot.core.kernel.records import Trade
 from bot.core.messages import Effect, Event
-from bot.core.state import REMEMBERED_FILLS, State
+from bot.core.state import State
 
 
 class JournalReader:
@@ -46,20 +52,11 @@ class JournalReader:
 
     def load_state(self, template: State) -> State | None:
         """Return the state of the last commit over the template's contracts; None without one."""
-        parts = dict(self.db.execute("SELECT part, body FROM state").fetchall())
-        if not parts:
-            return None
-        state = restore_state(parts, template)
-        names = self.db.execute(
-            "SELECT fill_id FROM fills ORDER BY n DESC LIMIT ?", (REMEMBERED_FILLS,)
-        ).fetchall()
-        state.fill_ids = dict.fromkeys(chain.from_iterable(reversed(names)))
-        return state
+        return stored_state(self.db, template)
 
     def trades(self, last: int) -> list[Trade]:
         """Return the newest finished trades, oldest first."""
-        rows = self.db.execute("SELECT body FROM trades ORDER BY n DESC LIMIT ?", (last,))
-        return [decode(Trade, json.loads(body)) for (body,) in reversed(rows.fetchall())]
+        return stored_trades(self.db, last)
 
     def incidents(self, last: int) -> list[dict[str, Any]]:
         """Return the newest warnings, alerts and operator commands, oldest first."""
@@ -74,12 +71,33 @@ class JournalReader:
         """Return (first event after it, market time, run id) of each stored state, oldest first."""
         return self.db.execute("SELECT n, now_ms, run_id FROM checkpoints ORDER BY n").fetchall()
 
+    def runs(self) -> tuple[int, int]:
+        """Return how many runs are known, and how many of them did not end in order (the one that
+        is at work now is one of these)."""
+        known, clean = self.db.execute(
+            "SELECT count(*), coalesce(sum(clean), 0) FROM runs"
+        ).fetchone()
+        return known, known - clean
+
+    def oldest_event(self) -> int | None:
+        """Return the number of the oldest event, None without events."""
+        found: int | None = self.db.execute("SELECT min(n) FROM events").fetchone()[0]
+        return found
+
+    def last_event(self) -> int | None:
+        """Return the number of the newest event, None without events."""
+        found: int | None = self.db.execute("SELECT max(n) FROM events").fetchone()[0]
+        return found
+
     def state_at(self, n: int, template: State) -> State:
-        """Return the state of checkpoint `n`."""
+        """Return the state of checkpoint `n`, under the parameters of that time."""
         row = self.db.execute("SELECT body FROM checkpoints WHERE n = ?", (n,)).fetchone()
         body = json.loads(row[0])
         fill_ids = json.loads(body.pop("fill_ids"))
-        state = restore_state({k: base64.b64decode(v) for k, v in body.items()}, template)
+        params = decode(Params, json.loads(body.pop("params")))
+        tiers = [decode(Tier, tier) for tier in json.loads(body.pop("tiers"))]
+        then = replace(template, world=template.world._replace(params=params, tiers=tiers))
+        state = restore_state({k: base64.b64decode(v) for k, v in body.items()}, then)
         state.fill_ids = dict.fromkeys(fill_ids)
         return state
 

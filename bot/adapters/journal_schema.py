@@ -1,17 +1,20 @@
 """The journal's tables, their bounds, and the form in which the core's state is kept."""
 
 import json
+import sqlite3
 from array import array
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from bot.core.codec import decode, encode
 from bot.core.errors import BotError
-from bot.core.kernel.records import Account, Intent, Position, SymbolState, World
+from bot.core.kernel.records import Account, Intent, Position, SymbolState, Trade, World
 from bot.core.modes import Cause, Modes
 from bot.core.orders import Order
-from bot.core.state import Guard, State
+from bot.core.state import REMEMBERED_FILLS, Guard, State
 
 SCHEMA_VERSION = 1
 READABLE_FROM = 1
@@ -108,8 +111,10 @@ def restore_state(parts: Mapping[str, bytes], template: State) -> State:
             f"{', '.join(template.symbols)}; restore the configuration, or use another --state"
         )
     world = template.world
+    account = decode(Account, json.loads(parts["account"]))
+    account.tier = min(account.tier, len(world.tiers) - 1)  # the table may have become shorter
     changed: dict[str, Any] = {
-        "account": decode(Account, json.loads(parts["account"])),
+        "account": account,
         "symbols": [decode(SymbolState, s) for s in json.loads(parts["symbols"])],
         "positions": [decode(Position, p) for p in json.loads(parts["positions"])],
         "intents": [decode(Intent, i) for i in json.loads(parts["intents"])],
@@ -147,3 +152,36 @@ def _modes(data: Mapping[str, Any]) -> Modes:
     for name, since in data["causes"].items():
         causes[Cause[name] if name in Cause.__members__ else Cause.OPERATOR_HALT] = since
     return Modes(causes)
+
+
+def stored_state(db: sqlite3.Connection, template: State) -> State | None:
+    """Return the state of the last commit over the parameters and contracts of `template`; None
+    when there is none."""
+    parts = dict(db.execute("SELECT part, body FROM state").fetchall())
+    if not parts:
+        return None
+    state = restore_state(parts, template)
+    # A fill that was told twice has its place from the first time.
+    names = db.execute(
+        "SELECT fill_id FROM fills GROUP BY fill_id ORDER BY min(n) DESC LIMIT ?",
+        (REMEMBERED_FILLS,),
+    ).fetchall()
+    state.fill_ids = dict.fromkeys(chain.from_iterable(reversed(names)))
+    return state
+
+
+def stored_trades(db: sqlite3.Connection, last: int) -> list[Trade]:
+    """Return the newest finished trades, oldest first."""
+    rows = db.execute("SELECT body FROM trades ORDER BY n DESC LIMIT ?", (last,))
+    return [decode(Trade, json.loads(body)) for (body,) in reversed(rows.fetchall())]
+
+
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Raise JournalError when the file needs a newer release to be read."""
+    known = dict(db.execute("SELECT name, value FROM meta").fetchall())
+    needed = int(known.get("readable_from", "1"))
+    if needed > SCHEMA_VERSION:
+        raise JournalError(
+            f"{path}: expected schema {SCHEMA_VERSION} or one it can read, was schema "
+            f"{known.get('schema')} that needs a release with schema {needed} or newer"
+        )

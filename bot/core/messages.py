@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bot.core.errors import InvariantError
+from bot.core.kernel.params import Params, Tier
 from bot.core.kernel.records import Trade
 from bot.core.market import Bar
 from bot.core.modes import Cause
@@ -61,6 +62,24 @@ class History:
 
     now_ms: int
     bars: tuple[Bar | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarm:
+    """So many bars were missed that the indicators begin anew, from the History that follows."""
+
+    now_ms: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Another configuration takes over, whole; symbols, timeframe and strategies are the same."""
+
+    now_ms: int
+    config_hash: str
+    params: Params
+    tiers: tuple[Tier, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +196,8 @@ class Finish:
 Event = (
     Cycle
     | History
+    | Rewarm
+    | Configured
     | OrderAccepted
     | OrderRejected
     | OutcomeUnknown

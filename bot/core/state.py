@@ -143,14 +143,20 @@ class State:
     def digest(self) -> str:
         """Return a hash of everything that can influence a later decision; equal states, equal
         digests."""
-        world = self.world
-        parts = [
-            *(repr(getattr(world, name)) for name in world._fields),
-            repr(sorted((c.label, at) for c, at in self.modes.causes.items())),
-            repr([(i, o.status.value, o) for i, o in self.orders.items()]),
-            repr(list(self.voided.items())),
-            repr([astuple(guard) for guard in self.guards]),
-            repr((self.sequence, self.error_times, self.last_error_ms, list(self.fill_ids))),
-            repr(self.wallet_doubts),
-        ]
+        parts = (text for _, text in self.digest_parts())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def digest_parts(self) -> list[tuple[str, str]]:
+        """Return (name, text) of what the digest is made of."""
+        world = self.world
+        return [
+            *((name, repr(getattr(world, name))) for name in world._fields),
+            ("causes", repr(sorted((c.label, at) for c, at in self.modes.causes.items()))),
+            ("orders", repr([(i, o.status.value, o) for i, o in self.orders.items()])),
+            ("voided", repr(list(self.voided.items()))),
+            ("guards", repr([astuple(guard) for guard in self.guards])),
+            ("sequence", repr(self.sequence)),
+            ("errors", repr((self.error_times, self.last_error_ms))),
+            ("fill ids", repr(list(self.fill_ids))),
+            ("wallet doubts", repr(self.wallet_doubts)),
+        ]

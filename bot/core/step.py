@@ -22,6 +22,7 @@ from bot.core.fills import (
     on_liquidated,
     on_rejected,
 )
+from bot.core.history import on_history, on_rewarm, see_bars
 from bot.core.kernel.accounting import mark_equity
 from bot.core.kernel.codes import (
     END,
@@ -32,10 +33,12 @@ from bot.core.kernel.codes import (
     OPERATOR,
     SIDE_NAMES,
 )
-from bot.core.kernel.decide import decide, judge, see_bar
+from bot.core.kernel.decide import decide, judge
+from bot.core.kernel.params import Params
 from bot.core.messages import (
     Command,
     Condition,
+    Configured,
     Cycle,
     Effect,
     Event,
@@ -50,6 +53,7 @@ from bot.core.messages import (
     OrderCancelled,
     OrderFilled,
     OrderRejected,
+    Rewarm,
     Role,
     Tick,
 )
@@ -108,9 +112,9 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
     see_bars(state, event)
     judge(world, now)
     sync_limits(state)
-    clear_timed(state)
+    unlocked = clear_timed(state)
     decide(world, now, state.modes.mode)
-    effects = mode_notice(state, before)
+    effects = [*unlocked, *mode_notice(state, before)]
     for k, intent in enumerate(world.intents):
         if intent.kind == EXIT and world.positions[k].side != FLAT:
             effects += exit_order(state, k, intent.reason)
@@ -121,23 +125,6 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
         if pos.side != FLAT and world.params.reference == 0:
             effects += place_stop(state, k)
     return effects
-
-
-def see_bars(state: State, event: Cycle | History) -> None:
-    """Take the bars that ended into the indicators, in configuration order."""
-    for k, bar in enumerate(event.bars):
-        if bar is not None:
-            see_bar(state.world, k, event.now_ms, bar.high, bar.low, bar.close)
-
-
-def on_history(state: State, event: History) -> list[Effect]:
-    """See bars that nothing is decided on any more; a bar that was seen already is skipped."""
-    symbols = state.world.symbols
-    bars = tuple(
-        bar if symbols[k].bar_time < event.now_ms else None for k, bar in enumerate(event.bars)
-    )
-    see_bars(state, History(event.now_ms, bars))
-    return []
 
 
 def send_entries(state: State, now: int) -> list[Effect]:
@@ -166,16 +153,19 @@ def sync_limits(state: State) -> None:
         state.modes.clear(Cause.DAILY_LOSS, Clearer.NEXT_DAY)
 
 
-def clear_timed(state: State) -> None:
+def clear_timed(state: State) -> list[Effect]:
     """Lift what time lifts: symbol locks, and the error breaker after its quiet time."""
+    effects: list[Effect] = []
     for k, guard in enumerate(state.guards):
         if guard.locked_until and state.now_ms >= guard.locked_until:
             guard.locked_until = 0
             state.relock(k)
+            effects.append(Notice(state.now_ms, Level.INFO, "unlocked", k, "lock is over"))
     if state.now_ms - state.last_error_ms >= ERROR_QUIET_MS and state.modes.clear(
         Cause.EXCHANGE_ERRORS, Clearer.QUIET_TIME
     ):
         state.error_times = []
+    return effects
 
 
 def mode_notice(state: State, before: str) -> list[Effect]:
@@ -243,8 +233,18 @@ def on_condition(state: State, event: Condition) -> list[Effect]:
 def on_tick(state: State, event: Tick) -> list[Effect]:
     """Look at deadlines and timed locks."""
     before = state.modes.name
-    clear_timed(state)
-    return mode_notice(state, before)
+    return [*clear_timed(state), *mode_notice(state, before)]
+
+
+def on_configured(state: State, event: Configured) -> list[Effect]:
+    """Go on under other parameters; open positions keep their leverage and their stops."""
+    world = state.world
+    for name in Params.__slots__:
+        setattr(world.params, name, getattr(event.params, name))
+    world.tiers[:] = event.tiers
+    world.account.tier = min(world.account.tier, len(event.tiers) - 1)
+    text = f"configuration {event.config_hash} is in force"
+    return [Notice(event.now_ms, Level.INFO, "reload", -1, text)]
 
 
 def on_finish(state: State, event: Finish) -> list[Effect]:
@@ -260,6 +260,8 @@ def on_finish(state: State, event: Finish) -> list[Effect]:
 HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
     Cycle: on_cycle,
     History: on_history,
+    Rewarm: on_rewarm,
+    Configured: on_configured,
     OrderAccepted: on_accepted,
     OrderRejected: on_rejected,
     OutcomeUnknown: on_unknown,

@@ -21,7 +21,7 @@ from bot.shell.engine import Engine
 from bot.shell.offline import run_identity
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import PaperVenue, open_paper_venue
-from bot.shell.recovery import recover
+from bot.shell.recovery import recover, skip_unwritten
 
 log = logging.getLogger("radbot")
 
@@ -111,6 +111,8 @@ def take_locks(state_dir: Path, run_id: str) -> list[InstanceLock]:
 
 def begin_run(bot: Bot, config: Config, identity: dict[str, str]) -> None:
     """Write that a run begins, and the state it begins with."""
+    if not bot.journal.was_clean:
+        skip_unwritten(bot.engine.state)
     known = {**identity, **run_identity(bot.engine.state.world), "installation": INSTALLATION}
     known["config_hash"] = trading_hash(config)
     bot.journal.begin_run(bot.run_id, int(time.time() * 1000), known, bot.engine.state)
@@ -130,7 +132,6 @@ def recover_bot(bot: Bot, config: Config, now: int) -> None:
         bot.engine,
         bot.venue,
         now,
-        clean=bot.journal.was_clean,
         latched=None if latch is None else f"{latch.reason} (latched by {latch.by})",
         warmup_rows=warmup_rows(config),
     )

@@ -18,6 +18,7 @@ from bot.core.state import State
 from bot.core.summary import RunResult, result_object
 from bot.core.summary_text import text_summary
 from bot.shell.cli_control import add_control_commands, state_dir
+from bot.shell.cli_replay import add_replay_command
 from bot.shell.config import Config, ConfigError, load_config
 from bot.shell.options import (
     add_run_options,
@@ -41,6 +42,7 @@ examples:
   radbot status                                   what the running bot holds and may do
   radbot kill --reason "exchange looks wrong"     close everything and stay flat, whatever happens
   radbot resume --reason "checked with support"   trade again
+  radbot replay state/paper                       was every decision right? after an incident
 
 exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 1 anything else
 """
@@ -101,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=validate_command)
     add_control_commands(commands)
+    add_replay_command(commands)
     return parser
 
 

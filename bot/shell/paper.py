@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bot.core.kernel.accounting import mark_equity
-from bot.core.kernel.records import World
+from bot.core.kernel.records import Trade, World
 from bot.core.market import ContractSpec, MarketData, Row
 from bot.core.messages import Finish, History
 from bot.core.state import State
@@ -148,7 +148,8 @@ def run_paper(
     terminal.stopped(stop.asked)
     if not stop.asked:
         finish(engine, market)
-    return result_of(engine, source, time.monotonic() - began)
+    record = engine.record
+    return result_of(engine, source, time.monotonic() - began, record.trades, record.daily)
 
 
 def finish(engine: Engine, market: PaperMarket) -> None:
@@ -162,13 +163,19 @@ def finish(engine: Engine, market: PaperMarket) -> None:
     market.check_equity(equity)
 
 
-def result_of(engine: Engine, source: Source, elapsed_s: float) -> RunResult:
-    """Return what the run amounts to, in the shape that backtests use too."""
-    world, record = engine.state.world, engine.record
+def result_of(
+    engine: Engine,
+    source: Source,
+    elapsed_s: float,
+    trades: list[Trade],
+    daily: list[tuple[int, float]],
+) -> RunResult:
+    """Return what the account's life amounts to, in the shape that backtests use too."""
+    world = engine.state.world
     return RunResult(
-        bars=record.bars,
+        bars=engine.record.bars,
         elapsed_s=elapsed_s,
-        trades=record.trades,
+        trades=trades,
         symbols=source.symbols,
         halted_at=world.account.killed_at or None,
         funding_source=source.funding_source,
@@ -179,5 +186,5 @@ def result_of(engine: Engine, source: Source, elapsed_s: float) -> RunResult:
         deposits=world.account.deposits,
         final_equity=world.account.equity,
         account=world.account,
-        daily=record.daily,
+        daily=daily,
     )

@@ -8,9 +8,8 @@ again anywhere.
 
 from typing import Protocol
 
-from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
 from bot.core.market import Row
-from bot.core.messages import Command, Condition, History, Operator, Tick
+from bot.core.messages import Command, Condition, History, Operator, Rewarm, Tick
 from bot.core.modes import Cause
 from bot.core.reconcile import in_doubt, reconcile
 from bot.core.state import State
@@ -21,6 +20,15 @@ SEQUENCE_GAP = 1_000_000
 """orders that may have gone out without being written, before the process died"""
 MOST_MISSED = 48
 """more missed bars than this: the indicators are warmed up anew (DESIGN section 5)"""
+
+
+def skip_unwritten(state: State) -> None:
+    """Leave the order ids out that a process that died may have used without writing them.
+
+    Before the run begins: its first checkpoint must hold it.
+    """
+    if state.sequence % SEQUENCE_GAP:
+        state.sequence += SEQUENCE_GAP
 
 
 class MissedMarket(Venue, Protocol):
@@ -38,7 +46,6 @@ def recover(
     venue: MissedMarket,
     now: int,
     *,
-    clean: bool,
     latched: str | None,
     warmup_rows: int,
 ) -> None:
@@ -47,7 +54,6 @@ def recover(
     Parameters
     ----------
     now : exchange time, ms
-    clean : the last process ended in order
     latched : the reason in the latch file, None when there is none
     warmup_rows : bars that warm the indicators up
 
@@ -56,8 +62,6 @@ def recover(
     UnreachableError : the account could not be read; call again
     """
     state = engine.state
-    if not clean and state.sequence % SEQUENCE_GAP:
-        state.sequence += SEQUENCE_GAP
     now = max(now, state.now_ms)
     if latched is not None and Cause.KILL_SWITCH not in state.modes.causes:
         engine.feed(Operator(state.now_ms, Command.KILL, latched))
@@ -81,16 +85,9 @@ def see_missed(engine: Engine, venue: MissedMarket, warmup_rows: int) -> None:
         return
     length = state.world.params.timeframe_ms
     rows = venue.bars(state.decided_ms, before)
-    if len(rows) > MOST_MISSED:
+    missed = len(rows)
+    if missed > MOST_MISSED:
         rows = venue.bars(before - (warmup_rows + 1) * length, before)
-        forget_market(state)
+        engine.feed(Rewarm(state.now_ms, missed))
     for row in rows:
         engine.feed(History(row.open_ms + length, row.bars))
-
-
-def forget_market(state: State) -> None:
-    """Forget every indicator: too much was missed to go on. Marks stay until a bar comes."""
-    world = state.world
-    for k, old in enumerate(world.symbols):
-        world.symbols[k] = SymbolState(mark=old.mark, locked=old.locked)
-    world.samples[:] = [-1] * (len(world.symbols) * CORRELATION_SLOTS)

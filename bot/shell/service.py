@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot.adapters.control_socket import ControlServer
@@ -13,11 +13,11 @@ from bot.adapters.metrics import MetricsServer
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
 from bot.core.errors import BotError
-from bot.core.messages import Level
+from bot.core.messages import Configured
 from bot.core.state import State
 from bot.core.summary import RunResult
 from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot, socket_path
-from bot.shell.build import to_params
+from bot.shell.build import to_params, to_tiers
 from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
 from bot.shell.config import Config, trading_hash
 from bot.shell.control import Commands
@@ -71,11 +71,13 @@ def run_service(
     try:
         with Stop() as stop:
             code = serve(bot, config, terminal, wish, notifier, stop)
+        elapsed_s = time.monotonic() - began
+        trades, daily = bot.journal.trades(), bot.journal.daily()
+        result = result_of(bot.engine, source, elapsed_s, trades, daily)
         clean = True
     finally:
         bot.close(clean=clean)
     terminal.stopped(stop.asked)
-    result = result_of(bot.engine, source, time.monotonic() - began)
     return result, bot.engine.state, code
 
 
@@ -179,14 +181,14 @@ class Publisher:
         self.shown_ms = 0
         self.said = ""
         self.trades = [describe_trade(t, self.names) for t in bot.journal.trades(SHOWN_TRADES)]
-        self.seen_trades = 0
 
     def publish(self, state: State) -> None:
         """Replace the picture."""
         parts = self.parts
-        record = self.bot.engine.record.trades
-        fresh = [describe_trade(t, self.names) for t in record[self.seen_trades :]]
-        self.seen_trades = len(record)
+        record = self.bot.engine.record
+        fresh = [describe_trade(trade, self.names) for trade in record.trades]
+        record.trades.clear()  # the journal has them
+        record.daily.clear()
         self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]
         extra = {
             "latched": float(self.bot.latches.file.exists()),
@@ -225,9 +227,10 @@ class Reloader:
         if changed:
             log.error("reload refused: %s need a restart", ", ".join(changed))
             return
-        params, fresh = self.bot.engine.state.world.params, to_params(new)
-        for name in asdict(fresh):
-            setattr(params, name, getattr(fresh, name))
+        known = trading_hash(new)
+        engine = self.bot.engine
+        now = engine.state.now_ms
+        engine.feed(Configured(now, known, to_params(new), tuple(to_tiers(new))))
         self.config = new
-        self.telemetry.identity["config_hash"] = trading_hash(new)
-        log.warning("%s: configuration %s is in force", Level.INFO.value, trading_hash(new))
+        self.telemetry.identity["config_hash"] = known
+        log.warning("configuration %s is in force", known)

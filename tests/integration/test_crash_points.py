@@ -21,6 +21,7 @@ from bot.core.state import State
 from bot.shell.build import build_world
 from bot.shell.config import load_config
 from bot.shell.engine import Engine
+from bot.shell.offline import run_identity
 from bot.shell.paper import Source, synthetic_source
 from bot.sim.paper_market import PaperMarket
 from tests.support.crash import ExchangeProcess, Mortal, RemoteVenue, Seams, in_child
@@ -50,7 +51,7 @@ class Warm:
         self.market = self.new_market()
         journal = Journal.open(folder / "journal.sqlite3", durable=False)
         state = self.template()
-        journal.begin_run("warm", 0, {}, state)
+        journal.begin_run("warm", 0, run_identity(state.world), state)
         engine = Engine(state, self.market)
 
         def commit(outcomes: object, now: State) -> bool:
@@ -100,7 +101,7 @@ class Case:
         bot.recover()
         bot.trade(self.warm.end_ms, self.warm.kill_ms)
         bot.check()
-        bot.journal.close(clean=True)
+        bot.close()
         return bot.seams.passed
 
     def live_again(self, die_at: int = 0) -> None:
@@ -118,6 +119,7 @@ class Case:
         bot.check()
         assert bot.state.flat
         assert bot.latches.read() is not None
+        bot.close()
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from bot.adapters.journal import Journal
+from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
 from bot.core.kernel.codes import FLAT
 from bot.core.market import Row
@@ -18,7 +20,9 @@ from bot.core.messages import CancelOrder, Command, Event, Operator, PlaceOrder,
 from bot.core.reconcile import Snapshot
 from bot.core.state import State
 from bot.shell.engine import Engine, Outcome
-from bot.shell.recovery import recover
+from bot.shell.offline import run_identity
+from bot.shell.recovery import recover, skip_unwritten
+from bot.shell.replay import replay
 from bot.sim.paper_market import PaperMarket
 
 
@@ -161,7 +165,9 @@ class Mortal:
         assert stored is not None
         self.state = stored
         self.engine = Engine(stored, venue)
-        self.journal.begin_run("test", 0, {}, stored)
+        if not self.journal.was_clean:
+            skip_unwritten(stored)
+        self.journal.begin_run(f"run {os.getpid()}", 0, run_identity(stored.world), stored)
         self.engine.commit = self.commit
         self.engine.before_acting = self.latch
 
@@ -184,7 +190,6 @@ class Mortal:
             self.engine,
             self.venue,
             self.state.now_ms,
-            clean=self.journal.was_clean,
             latched=None if latch is None else latch.reason,
             warmup_rows=100,
         )
@@ -199,6 +204,14 @@ class Mortal:
     def kill(self) -> None:
         self.engine.feed(Operator(self.state.now_ms, Command.KILL, "drill"))
         self.engine.pump(self.state.now_ms)
+
+    def close(self) -> None:
+        """End in order; then every decision of the journal must come out again."""
+        self.journal.close(clean=True)
+        with closing(JournalReader(self.journal.path)) as reader:
+            result = replay(reader)
+        assert result.different == 0, result.differences[:3]
+        assert result.events > 0
 
     def check(self) -> None:
         """Compare books and exchange; every position must rest under stops of its size."""

@@ -1,0 +1,33 @@
+"""What the indicators are shown: bars that ended, bars that were missed, or a new beginning."""
+
+from bot.core.kernel.decide import see_bar
+from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
+from bot.core.messages import Cycle, Effect, History, Level, Notice, Rewarm
+from bot.core.state import State
+
+
+def see_bars(state: State, event: Cycle | History) -> None:
+    """Take the bars that ended into the indicators, in configuration order."""
+    for k, bar in enumerate(event.bars):
+        if bar is not None:
+            see_bar(state.world, k, event.now_ms, bar.high, bar.low, bar.close)
+
+
+def on_history(state: State, event: History) -> list[Effect]:
+    """See bars that nothing is decided on any more; a bar that was seen already is skipped."""
+    symbols = state.world.symbols
+    bars = tuple(
+        bar if symbols[k].bar_time < event.now_ms else None for k, bar in enumerate(event.bars)
+    )
+    see_bars(state, History(event.now_ms, bars))
+    return []
+
+
+def on_rewarm(state: State, event: Rewarm) -> list[Effect]:
+    """Forget every indicator: too much was missed to go on. Marks stay until a bar comes."""
+    world = state.world
+    for k, old in enumerate(world.symbols):
+        world.symbols[k] = SymbolState(mark=old.mark, locked=old.locked)
+    world.samples[:] = [-1] * (len(world.symbols) * CORRELATION_SLOTS)
+    text = f"{event.missed} bars were missed: the indicators are warmed up anew"
+    return [Notice(event.now_ms, Level.WARNING, "rewarm", -1, text)]

@@ -1,0 +1,116 @@
+"""`radbot replay STATE`: check a journal against the code, and show how it went."""
+
+import argparse
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bot.adapters.journal_reader import JournalReader
+from bot.adapters.journal_schema import JournalError
+from bot.core.errors import InputError
+from bot.shell.replay import MOST_SHOWN, Difference, Replay, describe, newest, replay
+from bot.shell.tables import moment
+
+EXAMPLES = """\
+examples:
+  radbot replay state/paper               decide every event of the journal again, and compare
+  radbot replay state/paper --last 40     and show the last 40 events with what was decided on them
+  radbot replay copy/of/state --json
+
+Reads only: it works beside a bot that runs, and on a copy. The decisions are those of this release;
+a journal that another release wrote may differ where a rule has changed.
+
+exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 75 try again
+"""
+
+
+def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `replay`."""
+    parser = commands.add_parser(
+        "replay",
+        help="decide the events of a journal again and compare",
+        description="Decide the events of a journal again and compare what was decided.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("state", type=Path, metavar="STATE", help="state directory of a bot")
+    parser.add_argument(
+        "--last", type=int, default=0, metavar="N", help="also show the last N events"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=replay_command)
+
+
+def replay_command(args: argparse.Namespace) -> int:
+    """Replay; return 0 when every decision is reproduced."""
+    if not 0 <= args.last <= 10_000:
+        raise InputError(f"last: expected 0 to 10000, was {args.last}")
+    path = args.state / "journal.sqlite3"
+    try:
+        with closing(JournalReader(path)) as reader:
+            identity = reader.identity()
+            shown: list[dict[str, Any]] = [
+                {"n": n, "event": describe(event), "decided": [describe(e) for e in effects]}
+                for n, event, effects in newest(reader, args.last)
+            ]
+            result = with_progress(reader, quiet=args.json)
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: cannot be read: {error}") from error
+    if args.json:
+        release = {name: identity.get(name) for name in ("run_id", "release_id", "config_hash")}
+        equal = result.different == 0
+        print(json.dumps({"equal": equal, **asdict(result), **release, "last": shown}))
+    else:
+        for one in shown:
+            print(f"{one['n']:>8}  {one['event']}")
+            for text in one["decided"]:
+                print(f"{'':>8}    -> {text}")
+        print_result(args.state, result, str(identity.get("release_id", "unknown")))
+    return 0 if result.different == 0 else 1
+
+
+def with_progress(reader: JournalReader, *, quiet: bool) -> Replay:
+    """Replay with a bar on a terminal."""
+    oldest, last = reader.oldest_event() or 0, reader.last_event() or 0
+    with tqdm(total=last - oldest + 1, unit=" events", disable=quiet or None, leave=False) as bar:
+
+        def told(done: int) -> None:
+            bar.update(done - bar.n)
+
+        return replay(reader, told)
+
+
+def print_result(state: Path, result: Replay, release: str) -> None:
+    """Say what came of it."""
+    print(
+        f"{state}: {result.runs} runs ({result.unclean} not ended in order), written by release "
+        f"{release}"
+    )
+    if result.events:
+        print(f"{moment(result.first_ms)} to {moment(result.last_ms)}, market time")
+    print(
+        f"{result.events:,} events with {result.effects:,} decisions, "
+        f"{result.states} stored states, {result.seconds:.1f} s"
+    )
+    if result.different == 0:
+        print("equal: every decision and every stored state is reproduced")
+        return
+    print(f"DIFFERENT: {result.different} times", file=sys.stderr)
+    for one in result.differences:
+        print_difference(one)
+    if result.different > MOST_SHOWN:
+        print(f"... and {result.different - MOST_SHOWN} more", file=sys.stderr)
+
+
+def print_difference(one: Difference) -> None:
+    """Show one difference."""
+    print(f"event {one.n}, {moment(one.now_ms)}, run {one.run_id}: {one.what}", file=sys.stderr)
+    for mark, texts in (("journal", one.was), ("replay ", one.now)):
+        for text in texts:
+            print(f"    {mark}  {text}", file=sys.stderr)

@@ -1,0 +1,165 @@
+"""`radbot replay`: decide a journal's events again and compare; the first tool in an incident.
+
+A journal holds every event and what was decided on it, and now and then the whole state. From each
+stored state on, the events are given to `core.step` of this release: equal decisions, and an equal
+state at the next stored one, mean that the journal is whole and that the code decides as it did.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from bot.adapters.journal_reader import JournalReader
+from bot.core.errors import BotError, InputError
+from bot.core.messages import Effect, Event
+from bot.core.state import State
+from bot.core.step import step
+from bot.shell.offline import template
+
+MOST_SHOWN = 20
+TOLD_EVERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An event on which another decision was made, or a stored state that is not reached."""
+
+    n: int
+    now_ms: int
+    run_id: str
+    what: str
+    was: list[str]
+    now: list[str]
+
+
+@dataclass(slots=True)
+class Replay:
+    """What came of it. `differences` holds the first ones; `different` counts them all."""
+
+    first_ms: int = 0
+    last_ms: int = 0
+    runs: int = 0
+    events: int = 0
+    effects: int = 0
+    states: int = 0
+    """stored states that were reached again"""
+    unclean: int = 0
+    """runs that did not end in order"""
+    different: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference, and keep it if it is one of the first."""
+        self.different += 1
+        if len(self.differences) < MOST_SHOWN:
+            self.differences.append(difference)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The events [first, end) that follow a stored state of a run; `end` None is to the end."""
+
+    first: int
+    end: int | None
+    run_id: str
+    same_run: bool
+    """the stored state at `end` is of the same run: then it must be reached"""
+
+
+def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: None) -> Replay:
+    """Decide everything again that the journal holds; `say` hears the events done so far.
+
+    Raises
+    ------
+    InputError : there is nothing to replay
+    """
+    began = time.monotonic()
+    out = Replay()
+    blank = template(list(reader.symbols()), reader.identity())
+    for segment in segments(reader):
+        state = reader.state_at(segment.first, blank)
+        if not replay_segment(reader, segment, state, out, say):
+            continue
+        if segment.end is None:
+            compare_states(segment, state, reader.load_state(blank_of(state)), out)
+        elif segment.same_run:
+            compare_states(segment, state, reader.state_at(segment.end, blank), out)
+    out.runs, out.unclean = reader.runs()
+    out.seconds = time.monotonic() - began
+    return out
+
+
+def segments(reader: JournalReader) -> list[Segment]:
+    """Return the stretches between stored states whose events are all there."""
+    oldest = reader.oldest_event()
+    stored = [(n, run) for n, _, run in reader.checkpoints() if oldest is None or n >= oldest]
+    if not stored:
+        raise InputError("journal: expected a stored state to start from, was none")
+    found = [Segment(n, end, run, run == other) for (n, run), (end, other) in pairwise(stored)]
+    last, run = stored[-1]
+    return [*found, Segment(last, None, run, True)]
+
+
+def blank_of(state: State) -> State:
+    """Return a template with the parameters in force at the end of the replay."""
+    return State(state.world, state.symbols, state.installation)
+
+
+def replay_segment(
+    reader: JournalReader,
+    segment: Segment,
+    state: State,
+    out: Replay,
+    say: Callable[[int], None],
+) -> bool:
+    """Step through one stretch; return whether its end was reached."""
+    for n, event, told in reader.events(segment.first, segment.end):
+        out.first_ms = out.first_ms or event.now_ms
+        out.last_ms = max(out.last_ms, event.now_ms)
+        out.events += 1
+        out.effects += len(told)
+        if out.events % TOLD_EVERY == 0:
+            say(out.events)
+        try:
+            decided: Sequence[Effect] = step(state, event)
+        except BotError as error:
+            what = f"{type(event).__name__} ended the replay of this stretch"
+            out.add(Difference(n, event.now_ms, segment.run_id, what, words(told), [str(error)]))
+            return False
+        if list(decided) != told:
+            what = f"another decision on {describe(event)}"
+            now = words(decided)
+            out.add(Difference(n, event.now_ms, segment.run_id, what, words(told), now))
+    return True
+
+
+def compare_states(segment: Segment, state: State, stored: State | None, out: Replay) -> None:
+    """Compare the state that was reached with the stored one, part by part."""
+    if stored is None or state.digest() == stored.digest():
+        out.states += 1
+        return
+    now, was = dict(state.digest_parts()), dict(stored.digest_parts())
+    names = [name for name in now if now[name] != was.get(name)]
+    what = f"another state at the end of this stretch: {', '.join(names)}"
+    n = segment.end if segment.end is not None else 0
+    out.add(Difference(n, state.now_ms, segment.run_id, what, [], []))
+
+
+def words(effects: Sequence[Effect]) -> list[str]:
+    """Return effects as lines for people."""
+    return [describe(effect) for effect in effects]
+
+
+def describe(thing: Event | Effect) -> str:
+    """Return an event or effect in one line."""
+    text = repr(thing)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def newest(reader: JournalReader, count: int) -> Iterator[tuple[int, Event, list[Effect]]]:
+    """Yield the last `count` events and what was decided on them."""
+    last = reader.last_event()
+    if last is not None:
+        yield from reader.events(max(1, last - count + 1))

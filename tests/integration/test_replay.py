@@ -1,0 +1,117 @@
+"""`radbot replay`: a journal reproduces every decision, and what was tampered with is found."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.journal_reader import JournalReader
+from bot.core.messages import Configured
+from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot
+from bot.shell.build import to_params, to_tiers
+from bot.shell.cli import main
+from bot.shell.config import load_config
+from bot.shell.paper import synthetic_source
+from bot.shell.replay import replay
+
+SETTINGS = ['symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]']
+CONFIG = load_config(None, SETTINGS)
+SOURCE = synthetic_source(CONFIG, CONFIG.timeframe_ms, 16, None)
+
+
+def trade(folder: Path, bars: int, *, clean: bool, reconfigure: bool = False) -> None:
+    """Go on for some bars; end in order, or as a process that died."""
+    bot: Bot = open_paper_bot(CONFIG, SOURCE, folder, durable=False)
+
+    def commit(outcomes: object, state: object) -> bool:
+        bot.journal.commit(outcomes, state)  # type: ignore[arg-type]
+        return True
+
+    begin_run(bot, CONFIG, {})
+    bot.engine.commit = commit
+    recover_bot(bot, CONFIG, bot.engine.state.now_ms)
+    for i in range(bars):
+        if reconfigure and i == bars // 2:
+            new = load_config(None, [*SETTINGS, "risk.max_positions=1", "stops.atr=3.5"])
+            now = bot.engine.state.now_ms
+            bot.engine.feed(Configured(now, "new", to_params(new), tuple(to_tiers(new))))
+        bot.engine.pump(bot.venue.next_ms() or 0)
+    bot.close(clean=clean)
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of a life with three runs, one of which died and one was reconfigured."""
+    folder = tmp_path_factory.mktemp("life")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RADBOT_LOCK_DIR", str(folder))
+        trade(folder / "s", 500, clean=True)
+        trade(folder / "s", 300, clean=False)
+        trade(folder / "s", 1_700, clean=True, reconfigure=True)
+    return folder / "s"
+
+
+def test_every_decision_is_reproduced(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(journal), "--json", "--last", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["equal"] is True
+    assert (told["runs"], told["unclean"]) == (3, 1)
+    assert told["events"] > 2_500
+    assert (
+        told["states"] == 3
+    )  # two midnights and the end; a run's first state is given, not reached
+    assert len(told["last"]) == 2
+    assert main(["replay", str(journal)]) == 0
+    assert "equal: every decision" in capsys.readouterr().out
+
+
+def tampered(journal: Path, folder: Path, sql: str) -> int:
+    """Return how many differences a copy of the journal shows after `sql`."""
+    folder.mkdir()
+    copy = folder / "journal.sqlite3"
+    with (
+        closing(sqlite3.connect(journal / "journal.sqlite3")) as db,
+        closing(sqlite3.connect(copy)) as out,
+    ):
+        db.backup(out)
+        assert out.execute(sql).rowcount == 1
+        out.commit()
+    with closing(JournalReader(copy)) as reader:
+        return replay(reader).different
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM events WHERE n = (SELECT max(n) FROM events WHERE event LIKE '%OrderFilled%')",
+        "UPDATE events SET effects = '[]' WHERE n = "
+        "(SELECT max(n) FROM events WHERE effects LIKE '%\"PlaceOrder\"%')",
+        "UPDATE events SET event = replace(event, '\"price\": ', '\"price\": 1') WHERE n = "
+        "(SELECT max(n) FROM events WHERE event LIKE '%OrderFilled%')",
+    ],
+)
+def test_what_was_changed_is_found(journal: Path, tmp_path: Path, sql: str) -> None:
+    assert tampered(journal, tmp_path / "copy", sql) > 0
+
+
+def test_a_difference_is_shown(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tampered(
+        journal,
+        tmp_path / "copy",
+        "UPDATE events SET effects = '[]' WHERE n = "
+        "(SELECT max(n) FROM events WHERE effects LIKE '%\"PlaceOrder\"%')",
+    )
+    assert main(["replay", str(tmp_path / "copy")]) == 1
+    said = capsys.readouterr().err
+    assert "another decision on" in said
+    assert "replay   PlaceOrder(" in said
+
+
+def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(tmp_path)]) == 2
+    assert "has the bot ever run here?" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path), "--last", "-1"]) == 2
