@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Before any test module is imported: what the developer has set must not reach a test.
@@ -22,3 +23,14 @@ def pytest_report_header() -> str:
         f"hypothesis profile ci: derandomize={profile.derandomize} "
         f"max_examples={profile.max_examples} deadline={profile.deadline}"
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much the long tests have tried."""
+    from tests.support.counts import SAID
+
+    lines = [line for count in SAID.values() if (line := count.line())]
+    if lines:
+        terminalreporter.section("tried")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""The two kinds of failure: the operator's input, and a broken promise of our own."""
+"""The kinds of failure: the operator's input, a line that fails, a broken promise of our own."""
 
 
 class BotError(Exception):
@@ -16,3 +16,16 @@ class InputError(BotError):
 class InvariantError(BotError):
     """A rule that must always hold does not. The process must end: state can no longer be
     trusted."""
+
+
+class UnreachableError(BotError):
+    """A read of the exchange failed, or nothing could be sent. It says nothing: never read it as
+    flat."""
+
+    exit_code = 75
+
+
+class NoAnswerError(BotError):
+    """Something was sent to the exchange and no answer came: it may have been done."""
+
+    exit_code = 75

@@ -1,15 +1,20 @@
 """What the exchange reports about our orders and positions, booked into state."""
 
 from bot.core.errors import InvariantError
-from bot.core.kernel.accounting import book_entry, book_funding, book_reduce, finish_trade
-from bot.core.kernel.codes import ENTRY, EXIT, EXTERNAL, FLAT, KILL, LIQUIDATION, SIDE_NAMES
+from bot.core.kernel.accounting import book_entry, book_funding, book_reduce
+from bot.core.kernel.codes import (
+    ENTRY,
+    EXIT,
+    FLAT,
+    NO_INTENT,
+    SIDE_NAMES,
+)
 from bot.core.kernel.decide import want_reference_entry
-from bot.core.kernel.records import Trade, World
+from bot.core.kernel.records import World
 from bot.core.messages import (
     Effect,
     FundingSettled,
     Level,
-    Liquidated,
     Notice,
     OrderAccepted,
     OrderCancelled,
@@ -17,12 +22,12 @@ from bot.core.messages import (
     OrderRejected,
     PlaceOrder,
     Role,
-    TradeClosed,
 )
 from bot.core.modes import Cause
-from bot.core.orders import Order, Status, Trigger, is_ours
+from bot.core.orders import Order, Status, Trigger
+from bot.core.outside import book_forgotten_fill
 from bot.core.protect import (
-    clear_orders,
+    close_trade,
     drop_older_stops,
     forget,
     place_stop,
@@ -54,13 +59,6 @@ def entry_order(state: State, k: int) -> PlaceOrder:
         notional=entry.notional,
         leverage=entry.leverage,
     )
-
-
-def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
-    """Hold new entries because the account shows something that is not ours; a person must look."""
-    if not state.modes.tighten(Cause.FOREIGN_ORDER, now_ms):
-        return []
-    return [Notice(now_ms, Level.CRITICAL, "foreign_order", -1, what)]
 
 
 def on_accepted(state: State, event: OrderAccepted) -> list[Effect]:
@@ -126,7 +124,10 @@ def on_cancelled(state: State, event: OrderCancelled) -> list[Effect]:
         return []
     order.apply(Trigger.CANCEL)
     end_order(state, order)
-    if order.role is not Role.ENTRY or order.filled > 0.0:
+    if order.role is not Role.ENTRY:
+        return []
+    state.remember(order)
+    if order.filled > 0.0:
         return []
     text = "entry expired: no trade inside its limit"
     return [Notice(event.now_ms, Level.INFO, "entry_expired", order.symbol, text)]
@@ -158,52 +159,17 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
 
 
 def revive(state: State, event: OrderFilled) -> Order | None:
-    """Take an entry back that was given up and has traded after all: it is ours."""
-    order = state.voided.pop(event.client_id, None)
+    """Take an entry back that had ended and has traded after all: it is ours."""
+    order = state.ended.pop(event.client_id, None)
     if order is None or state.world.positions[order.symbol].side == -order.request.side:
         return None
     order.status = Status.UNRESOLVED
     state.orders[event.client_id] = order
     intent = state.world.intents[order.symbol]
-    intent.kind, intent.side = ENTRY, order.request.side
+    intent.side = order.request.side
+    if intent.kind == NO_INTENT:  # an exit under way stays
+        intent.kind = ENTRY
     return order
-
-
-def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
-    """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
-
-    Anything else that traded here is foreign.
-    """
-    k = event.symbol
-    if not can_reduce(state, k, event.side, event.contracts):
-        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
-    ours = is_ours(state.installation, event.client_id)
-    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
-    state.relock(k)
-    text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
-    level, kind = Level.CRITICAL, "external_position_change"
-    if ours:
-        level, kind = Level.WARNING, "emergency_fill"
-    notice = Notice(event.now_ms, level, kind, k, text)
-    return [notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
-
-
-def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:
-    """Return whether a fill on `side` fits into the position on symbol `k` as its reduction."""
-    if k < 0:
-        return False
-    pos = state.world.positions[k]
-    return pos.side != FLAT and pos.side == -side and contracts <= pos.contracts
-
-
-def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -> list[Effect]:
-    """Book a reduction that no live order of ours stands behind."""
-    k = event.symbol
-    pos, spec = state.world.positions[k], state.world.specs[k]
-    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
-    if pos.contracts > 0.0:
-        return []
-    return close_trade(state, k, event.now_ms, reason)
 
 
 def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:
@@ -257,29 +223,9 @@ def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effec
     return effects
 
 
-def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
-    """The position on symbol `k` is flat: write its trade and cancel what is left of its orders."""
-    trade = Trade()
-    finish_trade(state.world, k, now_ms, reason, trade)
-    return [TradeClosed(trade), *clear_orders(state, k)]
-
-
 def on_funding(state: State, event: FundingSettled) -> list[Effect]:
     """Book a funding settlement on the position it belongs to."""
     if not state.first_sight(event.entry_id):
         return []
     book_funding(state.world.account, state.world.positions[event.symbol], event.amount)
     return []
-
-
-def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
-    """Book what the exchange took; the symbol's remaining orders go, and a person is told."""
-    if not state.first_sight(event.entry_id):
-        return []
-    k = event.symbol
-    pos = state.world.positions[k]
-    if pos.side == FLAT or event.contracts > pos.contracts:
-        return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
-    text = f"liquidated {event.contracts:g} contracts at {event.price:g}"
-    notice = Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)
-    return [notice, *reduce_outside(state, event, LIQUIDATION)]

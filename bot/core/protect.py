@@ -6,8 +6,10 @@ instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s t
 closed.
 """
 
+from bot.core.kernel.accounting import finish_trade
 from bot.core.kernel.codes import ENTRY, EXIT, FLAT, FLATTEN, KILL, NO_INTENT, STOP, TARGET
-from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role
+from bot.core.kernel.records import Trade
+from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role, TradeClosed
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
 from bot.core.state import UNCOVERED_ALERT_MS, UNCOVERED_CLOSE_MS, State
 
@@ -156,7 +158,10 @@ def guard_positions(state: State) -> list[Effect]:
 
 
 def guard_cover(state: State, k: int) -> list[Effect]:
-    """Retry the stop of an uncovered position, alert after 5 s, close it after 15 s."""
+    """Retry the stop of an uncovered position, alert after 5 s, close it after 15 s.
+
+    The stop is wanted until the position is gone: an exit may take its time in a thin market.
+    """
     guard = state.guards[k]
     if state.covered(k) >= state.world.positions[k].contracts:
         guard.uncovered_since = 0
@@ -168,7 +173,7 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     uncovered_ms = state.now_ms - guard.uncovered_since
     if uncovered_ms >= UNCOVERED_CLOSE_MS:
         effects += retry_exit(state, k, STOP)
-    elif state.now_ms - guard.last_stop_ms >= RETRY_MS:
+    if state.now_ms - guard.last_stop_ms >= RETRY_MS:
         effects += place_stop(state, k)
     if uncovered_ms >= UNCOVERED_ALERT_MS and not guard.alerted:
         guard.alerted = True
@@ -194,3 +199,10 @@ def settle_intent(state: State, k: int) -> None:
         intent.kind = ENTRY
     else:
         intent.kind = NO_INTENT
+
+
+def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
+    """The position on symbol `k` is flat: write its trade and cancel what is left of its orders."""
+    trade = Trade()
+    finish_trade(state.world, k, now_ms, reason, trade)
+    return [TradeClosed(trade), *clear_orders(state, k)]

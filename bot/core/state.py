@@ -18,7 +18,10 @@ ERROR_LOCK_MS = 15 * 60_000
 ERROR_BURST = 10  # more exchange errors than this within ERROR_WINDOW_MS: REDUCE_ONLY
 ERROR_WINDOW_MS = 60 * 60_000
 ERROR_QUIET_MS = 30 * 60_000
-REMEMBERED_VOIDS = 32
+DIFFERENT_MS = 5_000
+"""a difference counts when it lasts this long: the exchange's reads and messages overtake each
+other"""
+REMEMBERED_ENTRIES = 32
 REMEMBERED_FILLS = 4_096  # fill ids kept to recognise a repeat; the oldest are forgotten
 
 
@@ -38,6 +41,8 @@ class Guard:
     """the same for exits"""
     differs: int = 0
     """reads in a row that showed another position than ours"""
+    differs_since: int = 0
+    """ms; the first of them"""
 
 
 @dataclass(slots=True)
@@ -62,8 +67,10 @@ class State:
     last_error_ms: int = 0
     fill_ids: dict[str, None] = field(default_factory=dict)
     """insertion-ordered set"""
-    voided: dict[str, Order] = field(default_factory=dict)
-    """the last entries that were given up without the exchange's word; they may yet appear"""
+    ended: dict[str, Order] = field(default_factory=dict)
+    """the last entries that ended without trading in full; a fill of theirs may yet be told"""
+    puzzles: dict[str, int] = field(default_factory=dict)
+    """records that do not fit our books (yet), by id, and when they were seen first (ms)"""
     wallet_doubts: int = 0
     """reads in a row of a wallet that our books do not explain"""
 
@@ -105,6 +112,12 @@ class State:
         held_back = guard.locked_until != 0 or guard.differs != 0 or doubt
         self.world.symbols[symbol].locked = 1 if held_back else 0
 
+    def remember(self, order: Order) -> None:
+        """Keep an entry that has ended: a part of it may have traded without our knowing."""
+        self.ended[order.request.client_id] = order
+        if len(self.ended) > REMEMBERED_ENTRIES:
+            self.ended.pop(next(iter(self.ended)))
+
     def first_sight(self, entry_id: str) -> bool:
         """Return whether the exchange's record `entry_id` is new, and remember it."""
         if not entry_id:
@@ -114,6 +127,20 @@ class State:
         self.fill_ids[entry_id] = None
         if len(self.fill_ids) > REMEMBERED_FILLS:
             self.fill_ids.pop(next(iter(self.fill_ids)))
+        return True
+
+    def puzzling(self, entry_id: str) -> bool:
+        """Return whether a record that does not fit is to be looked at again: it may have overtaken
+        another one. It is then as if unseen, so that the next read brings it after the others."""
+        if not entry_id:
+            return False
+        since = self.puzzles.setdefault(entry_id, self.now_ms)
+        if self.now_ms - since >= DIFFERENT_MS:
+            del self.puzzles[entry_id]
+            return False
+        self.fill_ids.pop(entry_id, None)
+        if len(self.puzzles) > REMEMBERED_ENTRIES:
+            self.puzzles.pop(next(iter(self.puzzles)))
         return True
 
     def check_invariants(self) -> None:
@@ -153,10 +180,11 @@ class State:
             *((name, repr(getattr(world, name))) for name in world._fields),
             ("causes", repr(sorted((c.label, at) for c, at in self.modes.causes.items()))),
             ("orders", repr([(i, o.status.value, o) for i, o in self.orders.items()])),
-            ("voided", repr(list(self.voided.items()))),
+            ("ended", repr(list(self.ended.items()))),
             ("guards", repr([astuple(guard) for guard in self.guards])),
             ("sequence", repr(self.sequence)),
             ("errors", repr((self.error_times, self.last_error_ms))),
+            ("puzzles", repr(self.puzzles)),
             ("fill ids", repr(list(self.fill_ids))),
             ("wallet doubts", repr(self.wallet_doubts)),
         ]

@@ -19,7 +19,6 @@ from bot.core.fills import (
     on_cancelled,
     on_filled,
     on_funding,
-    on_liquidated,
     on_rejected,
 )
 from bot.core.history import on_history, on_rewarm, see_bars
@@ -69,6 +68,7 @@ from bot.core.observations import (
     Transferred,
     WalletSeen,
 )
+from bot.core.outside import on_liquidated
 from bot.core.protect import cancel, exit_order, guard_positions, place_stop, staying
 from bot.core.risk import review
 from bot.core.state import ERROR_QUIET_MS, State

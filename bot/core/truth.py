@@ -2,10 +2,10 @@
 
 Rules of this file (DESIGN section 5): the exchange is right about size; an order that no answer
 came for blocks new risk on its symbol until the exchange has spoken; nothing foreign is adopted or
-touched; one read may be older than what we know, so a difference counts from the second read on.
+touched; a read may be older than what we know, so a difference counts only when it lasts.
 """
 
-from bot.core.fills import close_trade, end_order, foreign
+from bot.core.fills import end_order
 from bot.core.kernel.accounting import book_reduce
 from bot.core.kernel.codes import EXTERNAL, FLAT, SIDE_NAMES
 from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
@@ -22,8 +22,9 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.orders import Order, Status, Trigger
-from bot.core.protect import drop_older_stops, place_stop
-from bot.core.state import ERROR_LOCK_MS, REMEMBERED_VOIDS, State
+from bot.core.outside import foreign
+from bot.core.protect import close_trade, drop_older_stops, place_stop
+from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS, State
 
 MISSING_READS = 3
 MISSING_MS = 30_000
@@ -89,9 +90,7 @@ def give_up(state: State, order: Order) -> list[Effect]:
     order.apply(Trigger.VOID)
     end_order(state, order)
     if order.role is Role.ENTRY:
-        state.voided[order.request.client_id] = order
-        if len(state.voided) > REMEMBERED_VOIDS:
-            state.voided.pop(next(iter(state.voided)))
+        state.remember(order)
         state.guards[order.symbol].locked_until = state.now_ms + ERROR_LOCK_MS
         state.relock(order.symbol)
     text = f"{order.role.value} order {order.request.client_id} never reached the exchange"
@@ -113,12 +112,15 @@ def on_foreign(state: State, event: ForeignOrder) -> list[Effect]:
 
 
 def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
-    """The position differs from our books: lock the symbol; from the second read on, follow."""
+    """The position differs from our books: lock the symbol; when it lasts, follow."""
     k = event.symbol
     guard = state.guards[k]
+    if guard.differs == 0:
+        guard.differs_since = event.now_ms
     guard.differs += 1
     state.relock(k)
-    if guard.differs < DIFFERENT_READS:
+    lasting = event.now_ms - guard.differs_since >= DIFFERENT_MS
+    if guard.differs < DIFFERENT_READS or not lasting:
         return []
     pos = state.world.positions[k]
     ours = f"{SIDE_NAMES[pos.side]} {pos.contracts:g}"

@@ -15,6 +15,7 @@ from bot.adapters.journal_schema import JournalError
 from bot.adapters.latches import Latches
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
+from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Condition, Cycle, Effect, Event, Level, Notice, Tick
 from bot.core.modes import Cause
@@ -26,7 +27,6 @@ from bot.shell.obedience import Obedience
 from bot.shell.progress import Progress
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
-from bot.shell.venue import UnreachableError
 
 log = logging.getLogger("radbot")
 TURN_S = 0.25
@@ -150,8 +150,7 @@ class Daemon:
             self.declare_outage(now, active=False)
         except UnreachableError as error:
             parts.telemetry.error("unreachable")
-            log.warning("exchange: %s", error)
-            self.declare_outage(now, active=True)
+            self.declare_outage(now, active=True, why=str(error))
         for kind in engine.errors:
             parts.telemetry.error(kind)
         engine.errors.clear()
@@ -162,10 +161,11 @@ class Daemon:
         parts.publish(engine.state)
         self.ping()
 
-    def declare_outage(self, now: int, *, active: bool) -> None:
+    def declare_outage(self, now: int, *, active: bool, why: str = "") -> None:
         """An exchange that cannot be reached is a state of the bot, and no hang."""
         state = self.engine.state
         if active != (Cause.EXCHANGE_UNREACHABLE in state.modes.causes):
+            log.warning("exchange: %s", why if active else "reached again")
             moment = max(now, state.now_ms)
             self.engine.feed(Condition(moment, Cause.EXCHANGE_UNREACHABLE, active))
         self.parts.progress.declare_outage(active, self.parts.monotonic())

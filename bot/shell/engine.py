@@ -6,9 +6,9 @@ one commit for each round of answers, not one for each event.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bot.core.errors import InvariantError
+from bot.core.errors import InvariantError, NoAnswerError, UnreachableError
 from bot.core.kernel.codes import FLATTEN
 from bot.core.kernel.records import Trade
 from bot.core.market import DAY_MS, HOUR_MS
@@ -18,6 +18,7 @@ from bot.core.messages import (
     Cycle,
     Effect,
     Event,
+    History,
     Notice,
     OrderRejected,
     PlaceOrder,
@@ -28,7 +29,7 @@ from bot.core.observations import OutcomeUnknown
 from bot.core.reconcile import in_doubt, reconcile
 from bot.core.state import State
 from bot.core.step import step
-from bot.shell.venue import NoAnswerError, UnreachableError, Venue
+from bot.shell.venue import Venue
 
 type Outcome = tuple[Event, list[Effect]]
 LOOK_BACK_MS = HOUR_MS  # records this much older than our newest event are asked for again
@@ -70,9 +71,18 @@ class Engine:
         """Take events, then everything that follows from them without time passing."""
         batch: list[Event] = list(events)
         while batch:
+            batch = [self.not_before(event) for event in batch]
             outcomes = [(event, step(self.state, event)) for event in batch]
             self.record.events += len(batch)
             batch = self.act(outcomes, self.made_durable(outcomes))
+
+    def not_before(self, event: Event) -> Event:
+        """Return an event of the exchange that came late as one of now: its channels and clocks
+        run apart, and time must not run backwards. Bars keep the time they belong to."""
+        now = self.state.now_ms
+        if event.now_ms >= now or isinstance(event, Cycle | History):
+            return event
+        return replace(event, now_ms=now)
 
     def made_durable(self, outcomes: Sequence[Outcome]) -> bool:
         """Commit; return whether what follows may open new risk."""

@@ -108,15 +108,15 @@ class PaperVenue:
             self.store.save(
                 {"market": market.dump()},
                 blobs,
-                [encode_member(entry) for entry in market.fresh_entries],
-                [(r.client_id, encode(r)) for r in market.fresh_finished],
+                [encode_member(entry) for entry in market.records.fresh_entries],
+                [(r.client_id, encode(r)) for r in market.records.fresh_finished],
             )
         except PaperStoreError as error:
             self.trouble = str(error)
             return
         self.trouble = None
-        market.fresh_entries.clear()
-        market.fresh_finished.clear()
+        market.records.fresh_entries.clear()
+        market.records.fresh_finished.clear()
 
 
 def open_paper_venue(
@@ -165,9 +165,9 @@ def open_paper_venue(
 def restore_records(market: PaperMarket, store: PaperStore) -> None:
     """Give a market its account's records and finished orders back."""
     entries, finished = store.records()
-    market.entries.extend(decode_member(Entry, entry) for entry in entries)
+    market.records.entries.extend(decode_member(Entry, entry) for entry in entries)
     reports = [decode(OrderReport, body) for body in finished]
-    market.finished = {report.client_id: report for report in reports}
+    market.records.finished = {report.client_id: report for report in reports}
 
 
 def _stored_open_ms(data: object) -> int:

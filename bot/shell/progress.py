@@ -6,7 +6,7 @@ while an outage is declared, nothing that needs the exchange is asked for.
 
 from collections.abc import Mapping
 
-NEEDS_EXCHANGE = ("cycle", "data", "account")
+NEEDS_EXCHANGE = ("cycle", "data", "account", "protection")
 
 
 class Progress:

@@ -2,21 +2,8 @@
 
 from typing import Protocol
 
-from bot.core.errors import BotError
 from bot.core.messages import CancelOrder, Event, PlaceOrder
 from bot.core.reconcile import Snapshot
-
-
-class UnreachableError(BotError):
-    """A read failed, or nothing could be sent. It says nothing: never read it as flat."""
-
-    exit_code = 75
-
-
-class NoAnswerError(BotError):
-    """Something was sent and no answer came: it may have been done."""
-
-    exit_code = 75
 
 
 class Venue(Protocol):

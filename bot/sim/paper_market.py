@@ -6,7 +6,6 @@ before the next. `dump` is everything between two stages, so that whoever keeps 
 database, another process) can go on from there after any crash.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,20 +18,16 @@ from bot.core.messages import (
     CancelOrder,
     Cycle,
     Event,
-    FundingSettled,
-    Liquidated,
-    OrderCancelled,
-    OrderFilled,
     OrderRejected,
     PlaceOrder,
     Role,
 )
-from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
+from bot.core.reconcile import Snapshot
 from bot.sim.exchange import BarExchange
 from bot.sim.ledger import Held
+from bot.sim.records import Records
 
 WAIT, INSIDE, FUNDING, CYCLE, OPEN = "wait", "inside", "funding", "cycle", "open"
-REMEMBERED = 2_000  # records and finished orders that can still be asked for
 
 
 @dataclass(slots=True)
@@ -79,21 +74,17 @@ class PaperMarket:
         self.current: Row | None = None
         self.following: Row | None = next(rows, None)
         self.progress = Progress()
-        self.entries: deque[Entry] = deque(maxlen=REMEMBERED)
-        self.finished: dict[str, OrderReport] = {}
-        self.fresh_entries: deque[Entry] = deque(maxlen=REMEMBERED)
-        self.fresh_finished: deque[OrderReport] = deque(maxlen=REMEMBERED)
-        """what has been added since the owner emptied them into its database"""
+        self.records = Records(self.exchange.book)
 
     # What the bot asks for.
 
     def submit(self, order: PlaceOrder, now: int) -> Event:
         """Take or refuse an order; what it trades comes from `poll`."""
-        if order.client_id in self.finished:
+        if order.client_id in self.records.finished:
             return OrderRejected(now, order.client_id, "clientOid already exists")
         answer = self.exchange.submit(order, now)
         if isinstance(answer, OrderRejected):
-            self.finish(order.client_id, order.symbol, refusal=answer.message)
+            self.records.finish(order.client_id, order.symbol, answer.message)
         elif order.role is Role.EXIT and self.progress.stage == WAIT:
             self.progress.at_once.append(order.client_id)
         return answer
@@ -102,7 +93,7 @@ class PaperMarket:
         """Cancel an order; None when it is not there any more."""
         answer = self.exchange.cancel(wish.client_id, now)
         if answer is not None:
-            self.keep(answer)
+            self.records.keep(answer)
         return answer
 
     def poll(self, until_ms: int) -> Event | None:
@@ -110,7 +101,7 @@ class PaperMarket:
         while True:
             event = self.play(until_ms)
             if event is not None:
-                self.keep(event)
+                self.records.keep(event)
                 return event
             if self.progress.stage == WAIT and not self.begin_row(until_ms):
                 return None
@@ -121,25 +112,7 @@ class PaperMarket:
 
     def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot:
         """Return a read of the account."""
-        ledger, book = self.exchange.ledger, self.exchange.book
-        open_orders = tuple(
-            OrderReport(o.client_id, o.symbol, True, o.contracts - book.left[o.client_id])
-            for o in book.orders.values()
-        )
-        known = {r.client_id: r for r in open_orders}
-        known |= {c: self.finished[c] for c in asked if c in self.finished}
-        return Snapshot(
-            now_ms=now,
-            wallet=ledger.wallet,
-            holdings=tuple(
-                Holding(h.side, h.contracts, mark)
-                for h, mark in zip(ledger.held, ledger.marks, strict=True)
-            ),
-            open_orders=open_orders,
-            asked=asked,
-            reports=known,
-            entries=tuple(e for e in self.entries if e.now_ms >= since_ms),
-        )
+        return self.records.read(self.exchange.ledger, asked, since_ms, now)
 
     def check_equity(self, ours: float) -> None:
         """Compare the bot's equity with the wallet; raise InvariantError when they differ."""
@@ -203,7 +176,7 @@ class PaperMarket:
         """
         while (due := self.next_ms()) is not None and due <= until_ms:
             while (event := self.play(until_ms)) is not None:
-                self.keep(event)
+                self.records.keep(event)
             self.begin_row(until_ms)
         if self.progress.stage == OPEN and self.ended_ms() > decided_ms:
             self.progress.stage = CYCLE
@@ -220,7 +193,7 @@ class PaperMarket:
         if isinstance(answer, OrderRejected):
             return answer
         event = self.exchange.fill_at(order, self.exchange.ledger.marks[order.symbol], now)
-        self.keep(event)
+        self.records.keep(event)
         return event
 
     def begin_row(self, until_ms: int) -> bool:
@@ -243,24 +216,6 @@ class PaperMarket:
         self.progress.at_once = [order.client_id for order in waiting]
 
     # Memory.
-
-    def keep(self, event: Event) -> None:
-        """Remember what the account can be asked for later."""
-        if isinstance(event, OrderFilled | FundingSettled | Liquidated):
-            self.entries.append(event)
-            self.fresh_entries.append(event)
-        if isinstance(event, OrderFilled):
-            self.finish(event.client_id, event.symbol, event.contracts)
-        elif isinstance(event, OrderCancelled):
-            self.finish(event.client_id, -1)
-
-    def finish(self, client_id: str, symbol: int, filled: float = 0.0, refusal: str = "") -> None:
-        """Remember how an order ended."""
-        report = OrderReport(client_id, symbol, False, filled, refusal)
-        self.finished[client_id] = report
-        self.fresh_finished.append(report)
-        if len(self.finished) > REMEMBERED:
-            self.finished.pop(next(iter(self.finished)))
 
     def dump(self) -> object:
         """Return everything but records and finished orders, as plain JSON-able data."""

@@ -36,6 +36,7 @@ from bot.core.messages import (
 )
 from bot.sim.book import Book
 from bot.sim.ledger import Ledger
+from bot.sim.records import Records
 from bot.sim.ticks import Quote
 
 # What comes first at one instant (DESIGN section 3 rule 2: bar, funding, then orders).
@@ -94,6 +95,7 @@ class TickExchange:
         self.specs = specs
         self.ledger = Ledger(params, specs, deposits)
         self.book = Book(self.ledger)
+        self.records = Records(self.book)
         self.last = [0.0 for _ in specs]
         """last price; 0 before the first quote"""
         self.taken = [0.0 for _ in specs]
@@ -155,6 +157,7 @@ class TickExchange:
 
     def answer(self, event: Event) -> None:
         """Let an answer leave the exchange: every event goes through here and nowhere else."""
+        self.records.keep(event)
         self._outbox.append(event)
 
     def _take_place(self, what: object) -> None:
@@ -179,7 +182,7 @@ class TickExchange:
         self.taken[k] = 0.0
         self.ledger.marks[k] = quote.mark
         if self._reached(k, LIQUIDATION, self.ledger.liquidation_price(k)):
-            self._liquidate(k)
+            self.liquidate(k)
         for order in self.book.resting(k, Role.STOP):
             self._try_trigger(order)
         for order in self.book.at_market(k):
@@ -276,7 +279,8 @@ class TickExchange:
         )
         self._sweep(k)
 
-    def _liquidate(self, k: int) -> None:
+    def liquidate(self, k: int) -> None:
+        """Take the whole position on symbol `k` over."""
         contracts, price, paid = self.ledger.take_over(k)
         self.fills += 1
         self.answer(Liquidated(self.now_ms, k, contracts, price, paid, f"f{self.fills}"))

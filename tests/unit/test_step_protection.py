@@ -102,8 +102,9 @@ def test_an_uncovered_position_is_retried_told_about_and_closed() -> None:
             assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
             tries.append(second)
         else:
-            [exit_] = placed(effects)
+            exit_, stop = placed(effects)  # the stop is wanted until the position is gone
             assert (exit_.role, exit_.contracts) == (Role.EXIT, 10.0)
+            assert (stop.role, stop.contracts) == (Role.STOP, 10.0)
     assert tries == list(range(15))
     assert alarms == [(5, Level.CRITICAL)]
 

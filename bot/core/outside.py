@@ -1,0 +1,72 @@
+"""What happens to positions and orders of the account without an order of ours behind it:
+liquidations, a person's or another program's trades, emergency orders of our own.
+"""
+
+from bot.core.kernel.accounting import book_reduce
+from bot.core.kernel.codes import EXTERNAL, FLAT, KILL, LIQUIDATION
+from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled
+from bot.core.modes import Cause
+from bot.core.orders import is_ours
+from bot.core.protect import close_trade
+from bot.core.state import ERROR_LOCK_MS, State
+
+
+def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
+    """Hold new entries because the account shows something that is not ours; a person must look."""
+    if not state.modes.tighten(Cause.FOREIGN_ORDER, now_ms):
+        return []
+    return [Notice(now_ms, Level.CRITICAL, "foreign_order", -1, what)]
+
+
+def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
+    """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
+
+    Anything else that traded here is foreign.
+    """
+    k = event.symbol
+    if not can_reduce(state, k, event.side, event.contracts):
+        if k >= 0 and state.puzzling(event.fill_id):
+            return []
+        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+    ours = is_ours(state.installation, event.client_id)
+    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
+    state.relock(k)
+    text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
+    level, kind = Level.CRITICAL, "external_position_change"
+    if ours:
+        level, kind = Level.WARNING, "emergency_fill"
+    notice = Notice(event.now_ms, level, kind, k, text)
+    return [notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
+
+
+def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:
+    """Return whether a fill on `side` fits into the position on symbol `k` as its reduction."""
+    if k < 0:
+        return False
+    pos = state.world.positions[k]
+    return pos.side != FLAT and pos.side == -side and contracts <= pos.contracts
+
+
+def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -> list[Effect]:
+    """Book a reduction that no live order of ours stands behind."""
+    k = event.symbol
+    pos, spec = state.world.positions[k], state.world.specs[k]
+    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
+    if pos.contracts > 0.0:
+        return []
+    return close_trade(state, k, event.now_ms, reason)
+
+
+def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
+    """Book what the exchange took; the symbol's remaining orders go, and a person is told."""
+    if not state.first_sight(event.entry_id):
+        return []
+    k = event.symbol
+    pos = state.world.positions[k]
+    if pos.side == FLAT or event.contracts > pos.contracts:
+        if state.puzzling(event.entry_id):
+            return []
+        return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
+    text = f"liquidated {event.contracts:g} contracts at {event.price:g}"
+    notice = Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)
+    return [notice, *reduce_outside(state, event, LIQUIDATION)]

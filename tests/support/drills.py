@@ -1,0 +1,237 @@
+"""A whole bot on a simulated exchange with faults, in virtual time, watched from the exchange's
+side.
+
+The real daemon, engine and journal; only the clock is moved by hand, and the line to the exchange
+is a `FaultyVenue`. After every turn the exchange's own books are looked at: what the bot believes
+does not matter there.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from bot.adapters.journal import Journal
+from bot.adapters.journal_reader import JournalReader
+from bot.adapters.latches import Latches
+from bot.adapters.outbox import Outbox
+from bot.adapters.systemd import Notifier
+from bot.core.kernel.codes import FLAT, FLATTEN
+from bot.core.market import Row
+from bot.core.messages import Command, History, Operator, OrderFilled, Role
+from bot.core.orders import is_ours
+from bot.core.state import State
+from bot.shell.build import build_world
+from bot.shell.config import load_config
+from bot.shell.control import Commands
+from bot.shell.daemon import Daemon, Parts
+from bot.shell.engine import Engine
+from bot.shell.obedience import Obedience
+from bot.shell.offline import run_identity
+from bot.shell.paper import Source, synthetic_source
+from bot.shell.progress import Progress
+from bot.shell.replay import replay
+from bot.shell.stop import Stop
+from bot.shell.telemetry import Telemetry
+from bot.sim.faults import Fault, FaultyVenue
+from bot.sim.outsiders import PaperOutsider, TickOutsider
+from bot.sim.paper_market import PaperMarket
+from bot.sim.records import Records
+from bot.sim.tick_exchange import TickExchange
+from bot.sim.tick_market import TickMarket
+
+INSTALLATION = "drill"
+STEP_MS = 2_500
+MOST_BARS = 400
+AFTER_BARS = 4
+"""bars that follow the last fault: time to put everything right"""
+MOST_UNCOVERED_MS = 20_000
+"""closed after 15 s (DESIGN section 5), and a turn or two for the exit"""
+SNAPSHOT_S = 10.0
+CONFIG = load_config(
+    None,
+    [
+        'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
+        "warmup_bars=60",
+        "regime.slow=60",
+        "stops.trail_start=0",
+        "stops.atr=1.0",
+        "stops.min=0.005",
+        "stops.max=0.01",
+        "momentum.reward=1.0",
+        "trend.reward=1.0",
+        "reversion.reward=1.0",
+    ],
+)
+MARKETS: dict[int, tuple[Source, list[Row]]] = {}
+
+
+def drawn(seed: int) -> tuple[Source, list[Row]]:
+    """Return a market and its bars; drawn once."""
+    if seed not in MARKETS:
+        source = synthetic_source(CONFIG, CONFIG.timeframe_ms, seed, None)
+        rows = list(islice(source.stream(), MOST_BARS + 20))
+        MARKETS[seed] = source, rows
+    return MARKETS[seed]
+
+
+class HandClock:
+    """Market time, and with it the monotonic clock, as far as somebody moves it."""
+
+    def __init__(self, start_ms: int) -> None:
+        self.start_ms = self.now_ms = start_ms
+
+    def now(self) -> int:
+        return self.now_ms
+
+    def seconds_until(self, moment_ms: int) -> float:
+        return max(0.0, (moment_ms - self.now_ms) / 1000.0)
+
+    def monotonic(self) -> float:
+        return (self.now_ms - self.start_ms) / 1000.0
+
+
+class Drill:
+    """One bot, one exchange, one plan."""
+
+    def __init__(self, folder: Path, profile: str, seed: int, plan: Sequence[Fault]) -> None:
+        self.folder = folder
+        source, rows = drawn(seed)
+        world = build_world(CONFIG, source.specs, source.start_ms)
+        deposits = world.account.deposits
+        self.market: PaperMarket | TickMarket
+        if profile == "bar":
+            self.market = PaperMarket(world.params, world.specs, deposits, iter(rows))
+            outsider: PaperOutsider | TickOutsider = PaperOutsider(self.market)
+        else:
+            exchange = TickExchange(
+                world.params, world.specs, deposits, seed=seed, latency_ms=(30, 400), depth=40
+            )
+            self.market = TickMarket(exchange, iter(rows), world.params.timeframe_ms)
+            outsider = TickOutsider(self.market)
+        self.records: Records = (
+            self.market.records if profile == "bar" else self.market.exchange.records  # type: ignore[union-attr]
+        )
+        self.venue = FaultyVenue(self.market, outsider, plan)
+        self.state = State(world, source.symbols, INSTALLATION)
+        self.engine = Engine(self.state, self.venue)
+        for row in source.history:
+            self.engine.feed(History(row.open_ms + world.params.timeframe_ms, row.bars))
+        self.stop = Stop().__enter__()
+        self.open = True
+        self.clock = HandClock(rows[0].open_ms)
+        self.journal = Journal.open(folder / "journal.sqlite3", durable=False)
+        self.journal.begin_run("drill", 0, run_identity(world), self.state)
+        self.daemon = Daemon(self.engine, self.parts(folder))
+        self.uncovered: dict[int, int] = {}
+
+    def parts(self, folder: Path) -> Parts:
+        latches = Latches(folder / "latches")
+        latches.prepare()
+        commands = Commands(lambda reason, by: latches.pull("kill_switch", reason, by, 0))
+        names = ("version", "release_id", "content_hash", "config_hash", "run_id")
+        return Parts(
+            journal=self.journal,
+            latches=latches,
+            outbox=Outbox(folder / "outbox"),
+            notifier=Notifier(None, None),
+            progress=Progress({"cycle": 70.0, "account": 20.0, "protection": 25.0}, 0.0),
+            telemetry=Telemetry(dict.fromkeys(names, "drill"), self.clock.monotonic),
+            obedience=Obedience(self.engine, commands, latches, self.clock.monotonic),
+            stop=self.stop,
+            clock=self.clock,
+            next_ms=self.market.next_ms,
+            snapshot_s=SNAPSHOT_S,
+            monotonic=self.clock.monotonic,
+        )
+
+    def run(self) -> None:
+        """Trade until the plan is through and the time to put things right is over."""
+        after_ms = 0
+        end_ms = self.clock.start_ms + MOST_BARS * CONFIG.timeframe_ms
+        while (due := self.market.next_ms()) is not None and due < end_ms:
+            self.turn()
+            if not self.venue.waiting and after_ms == 0:
+                after_ms = due + AFTER_BARS * CONFIG.timeframe_ms
+            if after_ms and self.clock.now_ms > after_ms:
+                break
+
+    def turn(self) -> None:
+        """Let a step of time pass for everybody."""
+        self.clock.now_ms += STEP_MS
+        self.daemon.turn()
+        self.watch()
+
+    def watch(self) -> None:
+        """Look at the exchange's books: how long is a position without its stops?"""
+        now = self.clock.now_ms
+        for k, held in enumerate(self.market.exchange.ledger.held):
+            book = self.market.exchange.book
+            stops = [o for o in book.resting(k, Role.STOP) if is_ours(INSTALLATION, o.client_id)]
+            covered = sum(book.left[order.client_id] for order in stops)
+            line_down = now < self.venue.down_until
+            if held.side == FLAT or covered >= held.contracts or line_down:
+                self.uncovered[k] = now
+            since = now - self.uncovered.get(k, now)
+            assert since <= MOST_UNCOVERED_MS, f"{k}: uncovered for {since} ms"
+
+    def check(self) -> None:
+        """Compare the books with the exchange's; nothing may be lost, doubled or left over."""
+        state = self.state
+        ledger, book = self.market.exchange.ledger, self.market.exchange.book
+        for k, held in enumerate(ledger.held):
+            pos = state.world.positions[k]
+            assert (held.side, held.contracts) == (pos.side, pos.contracts), (k, held, pos)
+            if held.side != FLAT:
+                assert state.covered(k) >= held.contracts, f"{k}: uncovered"
+        ours = {name for name in book.orders if is_ours(INSTALLATION, name)}
+        assert ours == set(state.orders), ours ^ set(state.orders)
+        account = state.world.account
+        wallet = account.deposits + account.realised - account.fees + account.funding
+        assert abs(wallet - ledger.wallet) < 1e-6, (wallet, ledger.wallet)
+        self.check_entries()
+
+    def check_entries(self) -> None:
+        """See that no position was ever built by two entries, and no order traded too much."""
+        holders: dict[int, str] = {}
+        held = [0.0 for _ in self.state.symbols]
+        for entry in self.records.entries:
+            if isinstance(entry, OrderFilled):
+                k = entry.symbol
+                if entry.client_id.endswith("-entry"):
+                    builder = holders.setdefault(k, entry.client_id)
+                    assert builder == entry.client_id, f"{k}: {builder} and {entry.client_id}"
+                    held[k] += entry.contracts
+                    continue
+            elif not hasattr(entry, "contracts"):
+                continue
+            k = entry.symbol
+            held[k] -= entry.contracts
+            assert held[k] >= 0.0, (k, entry)
+            if held[k] == 0.0:
+                holders.pop(k, None)
+
+    def kill(self) -> None:
+        """Pull the kill switch; the account must be flat, and latched, within a bar or two."""
+        self.engine.feed(Operator(self.clock.now_ms, Command.KILL, "end of the drill"))
+        for _ in range(3 * CONFIG.timeframe_ms // STEP_MS):
+            self.turn()
+        assert all(held.side == FLAT for held in self.market.exchange.ledger.held)
+        assert not [n for n in self.market.exchange.book.orders if is_ours(INSTALLATION, n)]
+        assert self.state.modes.mode == FLATTEN
+        assert self.daemon.parts.latches.read() is not None
+        self.check()
+
+    def close(self) -> None:
+        """Close what is open; again is nothing."""
+        if self.open:
+            self.open = False
+            self.stop.__exit__()
+            self.journal.close(clean=True)
+
+    def replayed(self) -> int:
+        """Return how many events the journal holds; all must lead to the same decisions."""
+        with closing(JournalReader(self.folder / "journal.sqlite3")) as reader:
+            result = replay(reader)
+        assert result.different == 0, result.differences[:2]
+        return result.events
