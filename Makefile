@@ -66,7 +66,7 @@ live stress optimize go-nogo release:
 
 ##@ Check
 
-.PHONY: test test-unit test-integration lint bench mutants
+.PHONY: test test-unit test-integration chaos lint bench mutants
 test: setup ## All tests; ARGS goes to pytest
 	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
 
@@ -75,6 +75,9 @@ test-unit: setup ## The fast tests: architecture, unit, property
 
 test-integration: setup ## The rest: scenario, contract, integration
 	@$(PY) -m pytest $(INTEGRATION_TESTS) $(ARGS)
+
+chaos: setup ## 1,000 random kills, every crash point, ten times the fault plans (20 minutes)
+	@CHAOS=10 $(PY) -m pytest tests/integration/test_crash_points.py tests/integration/test_faults.py $(ARGS)
 
 lint: setup ## ruff, mypy, yamllint, shellcheck
 	$(PY) -m ruff check .

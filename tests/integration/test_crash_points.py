@@ -1,15 +1,19 @@
-"""kill -9 at every seam of a trading bot: nothing lost, nothing doubled, covered before entries.
+"""kill -9 at the seams of a trading bot: nothing lost, nothing doubled, covered before entries.
 
-The exchange lives on in another process. Each case forks a bot from a warm one, kills it at one
-seam (before or after a commit, a send, an answer, a latch), starts it again from its journal and
-compares its books with the exchange; then the second bot is killed inside its recovery, too.
+The exchange lives on in another process. Each case forks a bot from a warm one and kills it at one
+seam (before or after a commit, a send, an answer, a latch), or at a random moment. Its recovery is
+killed, too, at one seam further with each try, until one comes through; then books and exchange
+must agree, the bot trades on, and every decision must come out of its journal again. `make chaos`
+tries all seams and 1,000 random moments.
 """
 
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -24,7 +28,15 @@ from bot.shell.engine import Engine
 from bot.shell.offline import run_identity
 from bot.shell.paper import Source, synthetic_source
 from bot.sim.paper_market import PaperMarket
-from tests.support.crash import ExchangeProcess, Mortal, RemoteVenue, Seams, in_child
+from tests.support.counts import CHAOS, Count
+from tests.support.crash import (
+    ExchangeProcess,
+    Mortal,
+    RemoteVenue,
+    Seams,
+    in_child,
+    killed_after,
+)
 
 SEED = 16
 WARM_BARS = 120
@@ -39,6 +51,11 @@ CONFIG = load_config(
         "stops.atr=1.0",
     ],
 )
+
+
+SEAMS = Count("kill -9 at seams")
+MOMENTS = Count("kill -9 at random moments")
+MOMENT_KILLS = 40 if CHAOS == 1 else 1_000
 
 
 class Warm:
@@ -107,11 +124,10 @@ class Case:
     def live_again(self, die_at: int = 0) -> None:
         """Recover after a crash and check before anything new is entered; then trade on."""
         bot = self.begin(die_at)
-        recovery = len(bot.seams.passed)
         bot.recover()
         bot.seams.die_at = 0
         bot.check()
-        assert Cause.RECOVERING not in bot.state.modes.causes, recovery
+        assert Cause.RECOVERING not in bot.state.modes.causes
         bot.trade(self.warm.end_ms, self.warm.kill_ms)
         if bot.state.modes.mode != FLATTEN:
             bot.kill()
@@ -120,6 +136,18 @@ class Case:
         assert bot.state.flat
         assert bot.latches.read() is not None
         bot.close()
+
+    def recover_killed(self) -> int:
+        """Start again and again, each time killed one seam later, until a start comes through.
+
+        Return how many recoveries were killed.
+        """
+        for killed in range(200):
+            code = in_child(lambda: self.live_again(killed + 1))  # noqa: B023
+            if code == 0:
+                return killed
+            assert code == -signal.SIGKILL, f"recovery killed at seam {killed + 1}"
+        raise AssertionError("recovery never comes through")
 
 
 @pytest.fixture
@@ -170,10 +198,37 @@ def interesting(seams: list[str]) -> list[int]:
 def test_a_kill_at_every_seam_loses_nothing_and_doubles_nothing(
     new_case: Callable[[str], Case],
 ) -> None:
-    points = interesting(seams_of(new_case("whole")))[::5]
-    for point in points:
-        case = new_case(f"c{point}")
-        assert in_child(lambda: case.live(point)) == -signal.SIGKILL, point  # noqa: B023
-        assert in_child(case.live_again) == 0, f"after a kill at seam {point}"
-        case.exchange.stop()
+    chosen = interesting(seams_of(new_case("whole")))
+    points = chosen if CHAOS > 1 else chosen[::5]
+    with SEAMS:
+        for i, point in enumerate(points):
+            case = new_case(f"c{point}")
+            assert in_child(lambda: case.live(point)) == -signal.SIGKILL, point  # noqa: B023
+            # Every seam of the recovery is too much for each case; a few cases have them all.
+            if i % 6 == 0:
+                SEAMS.add(kills=1, kills_inside_recovery=case.recover_killed())
+            else:
+                assert in_child(case.live_again) == 0, f"after a kill at seam {point}"
+                SEAMS.add(kills=1)
+            case.exchange.stop()
     assert len(points) > 40
+    assert SEAMS.numbers["kills_inside_recovery"] > 40
+
+
+def test_a_kill_at_a_random_moment_loses_nothing_and_doubles_nothing(
+    new_case: Callable[[str], Case],
+) -> None:
+    rng = Random(SEED)
+    began = time.monotonic()
+    assert in_child(new_case("timed").live) == 0
+    life_s = time.monotonic() - began
+    with MOMENTS:
+        for number in range(MOMENT_KILLS):
+            case = new_case(f"m{number}")
+            first, second = rng.uniform(0.0, life_s), rng.uniform(0.0, life_s)
+            codes = [killed_after(case.live, first), killed_after(case.live_again, second)]
+            MOMENTS.add(kills=codes.count(-signal.SIGKILL))
+            assert set(codes) <= {0, -signal.SIGKILL}, (number, first, second)
+            assert in_child(case.live_again) == 0, (number, first, second)
+            case.exchange.stop()
+    assert MOMENTS.numbers["kills"] >= MOMENT_KILLS

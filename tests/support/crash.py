@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -24,6 +25,9 @@ from bot.shell.offline import run_identity
 from bot.shell.recovery import recover, skip_unwritten
 from bot.shell.replay import replay
 from bot.sim.paper_market import PaperMarket
+
+
+RESTART_MS = 2_000
 
 
 class Seams:
@@ -184,12 +188,14 @@ class Mortal:
         self.seams.at("after latch")
 
     def recover(self) -> None:
-        self.venue.catch_up(self.state.now_ms, self.state.decided_ms)
+        """Start; the service manager waits two seconds before it does so."""
+        now = self.state.now_ms + RESTART_MS
+        self.venue.catch_up(now, self.state.decided_ms)
         latch = self.latches.read()
         recover(
             self.engine,
             self.venue,
-            self.state.now_ms,
+            now,
             latched=None if latch is None else latch.reason,
             warmup_rows=100,
         )
@@ -248,5 +254,25 @@ def in_child(work: Callable[[], object]) -> int:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def killed_after(work: Callable[[], object], seconds: float) -> int:
+    """Run `work` in a forked process and kill it after so long; return its exit code, 0 when it was
+    faster."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    watch = os.pidfd_open(pid)
+    ended, _, _ = select.select([watch], [], [], seconds)
+    os.close(watch)
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
