@@ -94,7 +94,7 @@ def step(state: State, event: Event) -> list[Effect]:
     """
     if event.now_ms >= state.now_ms:
         state.now_ms = event.now_ms
-    elif not isinstance(event, History):  # which is about the past
+    elif not isinstance(event, Cycle | History):  # bars belong to when they ended, and come later
         raise InvariantError(f"time ran backwards: {event.now_ms} after {state.now_ms}")
     effects = HANDLERS[type(event)](state, event)
     effects += guard_positions(state)
@@ -107,6 +107,8 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
     entries."""
     world = state.world
     now = event.now_ms
+    if now <= state.decided_ms:
+        raise InvariantError(f"a cycle is decided once: {now} after {state.decided_ms}")
     before = state.modes.name
     state.decided_ms = now
     see_bars(state, event)

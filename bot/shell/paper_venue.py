@@ -1,6 +1,7 @@
 """The simulated exchange as a venue that survives the bot: a market of candles and its database."""
 
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from bot.adapters.paper_store import PaperStore, PaperStoreError
 from bot.core.codec import decode, decode_member, encode, encode_member
 from bot.core.errors import InputError
 from bot.core.kernel.params import Params, Spec
-from bot.core.market import Row
+from bot.core.market import DAY_MS, Row
 from bot.core.messages import (
     CancelOrder,
     Event,
@@ -18,6 +19,8 @@ from bot.core.reconcile import Entry, OrderReport, Snapshot
 from bot.sim.markets import MarketStream
 from bot.sim.paper_market import PaperMarket
 
+MOST_AWAY_MS = 7 * DAY_MS
+"""a bot that comes back after longer finds its market no further than this"""
 BOOKMARK_ROWS = 256
 """a restart reads at most twice this many rows to find its place"""
 
@@ -35,6 +38,7 @@ class PaperVenue:
         store: PaperStore,
         stream: Iterator[Row],
         source: Callable[[], Iterator[Row]],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.market = market
         self.store = store
@@ -42,6 +46,9 @@ class PaperVenue:
         """where the market's rows come from now"""
         self.source = source
         """makes them anew from the start"""
+        self.wall = wall
+        self.moment: tuple[int, int] | None = None
+        """(wall clock, market time) of the newest poll, ms"""
         self.rows = 0
         self.trouble: str | None = None
         """why the last write failed"""
@@ -58,10 +65,22 @@ class PaperVenue:
 
     def poll(self, until_ms: int) -> Event | None:
         before = self.market.progress.open_ms
+        self.moment = (int(self.wall() * 1000.0), until_ms)
         event = self.market.poll(until_ms)
         if event is not None or self.market.progress.open_ms != before:
             self.save()
         return event
+
+    def now_ms(self, speed: float) -> int:
+        """Return the market time of this moment: a market goes on while nobody trades on it.
+
+        At `speed`, and at most `MOST_AWAY_MS` further than it was; 0 before the first poll.
+        """
+        if self.moment is None:
+            return 0
+        wall_ms, market_ms = self.moment
+        away_ms = max(0.0, self.wall() * 1000.0 - wall_ms) * speed
+        return market_ms + int(min(away_ms, MOST_AWAY_MS))
 
     def catch_up(self, until_ms: int, decided_ms: int) -> None:
         """Play the market that the bot missed, stops included."""
@@ -106,7 +125,7 @@ class PaperVenue:
             blobs[f"bookmark{row // BOOKMARK_ROWS % 2}"] = pickle.dumps(self.stream)
         try:
             self.store.save(
-                {"market": market.dump()},
+                {"market": market.dump(), "moment": self.moment},
                 blobs,
                 [encode_member(entry) for entry in market.records.fresh_entries],
                 [(r.client_id, encode(r)) for r in market.records.fresh_finished],
@@ -159,7 +178,11 @@ def open_paper_venue(
     market = PaperMarket(params, specs, deposits, rows)
     market.restore(data, current)
     restore_records(market, store)
-    return PaperVenue(market, store, rows, stream), True
+    venue = PaperVenue(market, store, rows, stream)
+    moment = store.read("moment")
+    if isinstance(moment, list):
+        venue.moment = (int(moment[0]), int(moment[1]))
+    return venue, True
 
 
 def restore_records(market: PaperMarket, store: PaperStore) -> None:

@@ -153,6 +153,10 @@ def build_parts(
         start_ms = (next_ms() or 0) - config.timeframe_ms
     clock: MarketClock = VirtualClock(next_ms, start_ms)
     if wish.speed is not None:
+        stood_ms, start_ms = start_ms, max(start_ms, bot.venue.now_ms(wish.speed))
+        missed = (start_ms - stood_ms) // config.timeframe_ms
+        if missed > 0:
+            log.warning("the market went on without the bot for %d bars", missed)
         clock = PacedClock(start_ms, wish.speed)
     return Parts(
         journal=bot.journal,

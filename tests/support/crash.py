@@ -26,7 +26,6 @@ from bot.shell.recovery import recover, skip_unwritten
 from bot.shell.replay import replay
 from bot.sim.paper_market import PaperMarket
 
-
 RESTART_MS = 2_000
 
 
