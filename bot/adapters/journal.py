@@ -41,7 +41,7 @@ from bot.core.state import State
 type Outcome = tuple[Event, list[Effect]]
 type Row = tuple[object, ...]
 BUSY_MS = 200
-"""a locked file may hold a commit up this long, and with it an exit"""
+"""a locked file may hold one commit up this long, and with it an exit"""
 CHECKPOINT_COMMITS = 1_000
 """commits between two checkpoints of the write-ahead log"""
 MOST_PENDING = 100_000
@@ -70,6 +70,7 @@ class Journal:
         self.run_id = ""
         self._parts: dict[str, bytes] = {}
         self._day = -1
+        self._busy_ms = BUSY_MS
         self._next = {
             table: int(db.execute(f"SELECT coalesce(max(n), 0) + 1 FROM {table}").fetchone()[0])
             for table in BOUNDS
@@ -209,6 +210,7 @@ class Journal:
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
             self._next = numbers
+            self._wait(0)  # whoever holds the file holds up one commit, not every one
             with suppress(sqlite3.Error):
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
@@ -216,10 +218,18 @@ class Journal:
                 f"{self.path}: cannot be written ({error}): no new positions until it can; "
                 "make room on the disk, or end the program that holds the file"
             ) from error
+        self._wait(BUSY_MS)
         self._parts |= changed
         self.commits += 1
         if self.commits % CHECKPOINT_COMMITS == 0:
             self._trim_log("PASSIVE")
+
+    def _wait(self, busy_ms: int) -> None:
+        """Set how long a commit waits for a locked file."""
+        if busy_ms != self._busy_ms:
+            self._busy_ms = busy_ms
+            with suppress(sqlite3.Error):
+                self.db.execute(f"PRAGMA busy_timeout={busy_ms}")
 
     def _insert(self, table: str, row: Row) -> None:
         """Append a row, and drop the one that leaves the bound."""

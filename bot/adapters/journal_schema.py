@@ -142,6 +142,7 @@ def restore_state(parts: Mapping[str, bytes], template: State) -> State:
         decided_ms=core.get("decided_ms", 0),
         error_times=core["error_times"],
         last_error_ms=core["last_error_ms"],
+        read_ms=core.get("read_ms", 0),
         wallet_doubts=core.get("wallet_doubts", 0),
     )
 
@@ -168,6 +169,8 @@ def stored_state(db: sqlite3.Connection, template: State) -> State | None:
         (REMEMBERED_FILLS,),
     ).fetchall()
     state.fill_ids = dict.fromkeys(chain.from_iterable(reversed(names)))
+    for name in state.puzzles:  # not booked yet
+        state.fill_ids.pop(name, None)
     return state
 
 

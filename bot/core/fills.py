@@ -148,6 +148,7 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
     order = state.orders.get(event.client_id) or revive(state, event)
     if order is None:
         return book_forgotten_fill(state, event)
+    state.puzzles.pop(event.fill_id, None)
     order.missing = 0
     order.filled += event.contracts
     whole = order.request.contracts == 0.0 or order.remaining <= 0.0

@@ -71,6 +71,9 @@ class State:
     """the last entries that ended without trading in full; a fill of theirs may yet be told"""
     puzzles: dict[str, int] = field(default_factory=dict)
     """records that do not fit our books (yet), by id, and when they were seen first (ms)"""
+    read_ms: int = 0
+    """when the account was read last; records since then may be unknown to us. No decision depends
+    on it, so it is not part of the digest"""
     wallet_doubts: int = 0
     """reads in a row of a wallet that our books do not explain"""
 
@@ -185,6 +188,6 @@ class State:
             ("sequence", repr(self.sequence)),
             ("errors", repr((self.error_times, self.last_error_ms))),
             ("puzzles", repr(self.puzzles)),
-            ("fill ids", repr(list(self.fill_ids))),
+            ("fill ids", repr(sorted(self.fill_ids))),
             ("wallet doubts", repr(self.wallet_doubts)),
         ]

@@ -32,7 +32,7 @@ from bot.core.step import step
 from bot.shell.venue import Venue
 
 type Outcome = tuple[Event, list[Effect]]
-LOOK_BACK_MS = HOUR_MS  # records this much older than our newest event are asked for again
+LOOK_BACK_MS = HOUR_MS  # records this much older than the last read are asked for again
 
 
 @dataclass(slots=True)
@@ -162,7 +162,8 @@ class Engine:
     def audit(self, now: int = 0) -> None:
         """Read the account and repair what the books have wrong. Raises UnreachableError."""
         state = self.state
-        since = state.now_ms - LOOK_BACK_MS
+        since = state.read_ms - LOOK_BACK_MS
         seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
         for event in reconcile(state, seen):
             self.feed(event)
+        state.read_ms = max(state.read_ms, seen.now_ms)

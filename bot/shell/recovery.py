@@ -11,9 +11,8 @@ from typing import Protocol
 from bot.core.market import Row
 from bot.core.messages import Command, Condition, History, Operator, Rewarm, Tick
 from bot.core.modes import Cause
-from bot.core.reconcile import in_doubt, reconcile
 from bot.core.state import State
-from bot.shell.engine import LOOK_BACK_MS, Engine
+from bot.shell.engine import Engine
 from bot.shell.venue import Venue
 
 SEQUENCE_GAP = 1_000_000
@@ -66,9 +65,7 @@ def recover(
     if latched is not None and Cause.KILL_SWITCH not in state.modes.causes:
         engine.feed(Operator(state.now_ms, Command.KILL, latched))
     engine.feed(Condition(state.now_ms, Cause.RECOVERING, True))
-    seen = venue.snapshot(in_doubt(state), state.now_ms - LOOK_BACK_MS, now)
-    for event in reconcile(state, seen):
-        engine.feed(event)
+    engine.audit(now)
     see_missed(engine, venue, warmup_rows)
     # Deadlines: what is uncovered gets its stop, and FLATTEN its exits.
     engine.feed(Tick(max(now, state.now_ms)))

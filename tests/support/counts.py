@@ -32,4 +32,5 @@ class Count:
     def line(self) -> str:
         """Return the line, empty when nothing was counted."""
         parts = ", ".join(f"{number:,} {name}" for name, number in self.numbers.items())
-        return f"{self.heading}: {parts}; {self.seconds:.0f} s" if parts else ""
+        took = f"; {self.seconds:.0f} s" if self.seconds else ""
+        return f"{self.heading}: {parts}{took}" if parts else ""

@@ -1,0 +1,163 @@
+"""`radbot kill` when things are bad: bot running, stopped, dead; disk full; database locked.
+
+Real processes. Each time: flat, verified on the exchange's own database, and latched. The seconds
+are printed at the end of the run.
+"""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.latches import Latches
+from bot.adapters.paper_store import PaperStore
+from tests.integration.test_service import PATIENCE_S, Bot
+from tests.support.counts import Count
+
+FULL_MB = 6
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
+    """Mount a disk of a few megabytes on `folder`; yield what fills it to the last byte."""
+    assert os.geteuid() == 0, "the drill with a full disk mounts a small one: run it as root"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={FULL_MB}m", "tmpfs", str(folder)], check=True
+    )
+
+    def fill() -> None:
+        with (folder / "ballast").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError:
+                return
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def in_a_position(bot: Bot) -> subprocess.Popen[str]:
+    process = bot.start()
+    bot.until(lambda told: told["positions"])
+    return process
+
+
+def kill(bot: Bot, how: str) -> None:
+    """Pull the switch and see that it worked, in the books of the exchange."""
+    began = time.monotonic()
+    done = bot.command("kill", "--yes", "--json", "--reason", how, "--timeout", "2")
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert json.loads(done.stdout)["flat"] is True
+    latch = Latches(bot.state / "latches").read()
+    assert latch is not None
+    assert latch.reason == how
+    Count(f"kill, {how}: flat and latched after").add(ms=int(seconds * 1000.0))
+    assert seconds < 10.0
+
+
+def held(bot: Bot) -> list[float]:
+    """Return what the exchange itself has stored; nobody may be writing."""
+    with closing(PaperStore(bot.state / "paper.sqlite3", durable=False)) as store:
+        market = store.read("market")
+    assert isinstance(market, dict)
+    assert market["orders"] == []
+    return [one["contracts"] for one in market["held"]]
+
+
+@pytest.fixture
+def bot() -> Iterator[Bot]:
+    with tempfile.TemporaryDirectory() as folder:  # short: a socket's path is limited
+        made = Bot(Path(folder))
+        yield made
+        for process in made.processes:
+            process.kill()
+            process.communicate()
+
+
+def test_running(bot: Bot) -> None:
+    process = in_a_position(bot)
+    kill(bot, "bot running")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    assert not any(held(bot))
+
+
+def test_stopped(bot: Bot) -> None:
+    process = in_a_position(bot)
+    os.kill(process.pid, signal.SIGSTOP)
+    kill(bot, "bot stopped")
+    assert process.wait(PATIENCE_S) == -signal.SIGKILL
+    assert not any(held(bot))
+
+
+def test_dead(bot: Bot) -> None:
+    process = in_a_position(bot)
+    process.kill()
+    process.wait()
+    kill(bot, "bot dead")
+    assert not any(held(bot))
+    bot.start()  # what was done without it is found and booked, and it stays flat
+    told = bot.status()
+    assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_disk_full(bot: Bot, alive: bool) -> None:
+    bot.state.mkdir()
+    with small_disk(bot.state) as fill:
+        process = in_a_position(bot)
+        if not alive:
+            process.kill()
+            process.wait()
+        fill()
+        kill(bot, f"disk full, bot {'running' if alive else 'dead'}")
+        if alive:
+            told = bot.status()
+            assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+            assert any(cause["cause"] == "journal_failed" for cause in told["causes"])
+        (bot.state / "ballast").unlink()  # somebody makes room: nothing is lost
+        if alive:
+            bot.until(lambda told: "journal_failed" not in str(told["causes"]))
+            process.kill()
+            process.wait()
+            down = bot.status()
+            assert (down["source"], down["positions"]) == ("journal", [])
+            assert not any(held(bot))
+        else:
+            bot.start()
+            told = bot.status()
+            assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+            bot.processes[-1].kill()
+            bot.processes[-1].wait()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_journal_locked(bot: Bot, alive: bool) -> None:
+    process = in_a_position(bot)
+    if not alive:
+        process.kill()
+        process.wait()
+    with closing(
+        sqlite3.connect(bot.state / "journal.sqlite3", isolation_level=None, timeout=10.0)
+    ) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        kill(bot, f"journal locked, bot {'running' if alive else 'dead'}")
+        blocker.execute("ROLLBACK")
+    if alive:
+        told = bot.until(lambda told: "journal_failed" not in str(told["causes"]))
+        assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+        process.kill()
+        process.wait()
+    assert not any(held(bot))

@@ -1,0 +1,228 @@
+"""The watchdog is fed by progress and by nothing else: a hang starves it, an outage does not.
+
+A real notify socket and the real daemon; time is moved by hand.
+"""
+
+import os
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.systemd import Notifier
+from bot.core.kernel.codes import FLAT
+from bot.core.messages import Event, Role
+from bot.core.modes import Cause
+from bot.sim.faults import Fault, Kind, Moment
+from tests.support.drills import CONFIG, STEP_MS, Drill
+
+HOUR_STEPS = 3_600_000 // STEP_MS
+MINUTE_STEPS = 60_000 // STEP_MS
+
+
+class Manager:
+    """The service manager's side of the notify socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.address = str(folder / "n")
+        self.socket.bind(self.address)
+        self.socket.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """Return the messages since the last call."""
+        found = []
+        while True:
+            try:
+                found.append(self.socket.recv(4096).decode("ascii"))
+            except BlockingIOError:
+                return found
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    with closing(Manager(tmp_path)) as made:
+        yield made
+
+
+def drill(tmp_path: Path, manager: Manager, *plan: Fault) -> Drill:
+    made = Drill(tmp_path, "bar", 3, plan)
+    made.daemon.parts.notifier = Notifier(manager.address, 20.0)
+    return made
+
+
+def turns(bot: Drill, count: int, manager: Manager | None = None) -> int:
+    """Take turns; return how many of them fed the watchdog (a socket holds few messages)."""
+    fed = 0
+    for _ in range(count):
+        bot.turn()
+        fed += manager is not None and "WATCHDOG=1" in manager.heard()
+    return fed
+
+
+def into_a_position(bot: Drill) -> None:
+    while all(pos.side == FLAT for pos in bot.state.world.positions):
+        bot.turn()
+
+
+def test_every_turn_of_a_bot_that_trades_feeds_the_watchdog(
+    tmp_path: Path, manager: Manager
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        assert turns(bot, 100, manager) == 100
+        assert bot.state.world.account.cycles == 100 * STEP_MS // CONFIG.timeframe_ms
+
+
+def test_a_loop_that_turns_without_deciding_starves_the_watchdog(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        turns(bot, MINUTE_STEPS)
+        manager.heard()
+        poll = bot.venue.poll
+        bot.venue.poll = lambda until_ms: None  # type: ignore[method-assign]
+        fed = 0
+        for _ in range(2 * MINUTE_STEPS):
+            bot.turn()
+            fed = fed + 1 if "WATCHDOG=1" in manager.heard() else fed
+        assert fed <= 70_000 // STEP_MS  # the cycle's deadline, and not one more
+        assert "cycle: " in caplog.text
+        bot.venue.poll = poll  # type: ignore[method-assign]
+        assert turns(bot, MINUTE_STEPS, manager) > 0  # progress again
+
+
+@pytest.mark.parametrize("hours", [1, 6])
+def test_an_outage_of_hours_is_no_hang(tmp_path: Path, manager: Manager, hours: int) -> None:
+    outage = Fault(Kind.DISCONNECT, Role.ENTRY, Moment.FILL, 1, hours * 3_600.0)
+    with closing(drill(tmp_path, manager, outage)) as bot:
+        while not bot.venue.fired:
+            bot.turn()
+        began_ms, down_until = bot.clock.now_ms, bot.venue.down_until
+        manager.heard()
+        silent, sizes = 0, []
+        while bot.clock.now_ms < down_until - STEP_MS:
+            bot.turn()
+            silent += "WATCHDOG=1" not in manager.heard()
+            assert Cause.EXCHANGE_UNREACHABLE in bot.state.modes.causes
+            if (bot.clock.now_ms - began_ms) % 1_800_000 < STEP_MS:
+                sizes.append(len(bot.state.orders) + len(bot.state.fill_ids))
+        assert silent == 0
+        assert max(sizes) == min(sizes)  # nothing piles up
+        turns(bot, 3 * MINUTE_STEPS)
+        assert Cause.EXCHANGE_UNREACHABLE not in bot.state.modes.causes
+        bot.check()
+        told = [p.read_text() for p in (tmp_path / "outbox").glob("*.json")]
+        assert sum("exchange_unreachable" in text for text in told) == 1  # one episode
+        assert turns(bot, 10 * MINUTE_STEPS, manager) == 10 * MINUTE_STEPS
+
+
+def test_a_position_that_stays_uncovered_starves_the_watchdog(
+    tmp_path: Path, manager: Manager
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        into_a_position(bot)
+        manager.heard()
+
+        def refuse(order: object, now: int) -> Event | None:
+            return None  # taken, and nothing comes of it: an exchange that does not answer
+
+        for order in list(bot.market.exchange.book.orders):
+            bot.market.exchange.book.remove(order)
+        bot.venue.submit = refuse  # type: ignore[assignment, method-assign]
+        last = 0
+        began_ms = bot.clock.now_ms
+        for _ in range(2 * MINUTE_STEPS):
+            bot.clock.now_ms += STEP_MS
+            bot.daemon.turn()
+            if "WATCHDOG=1" in manager.heard():
+                last = bot.clock.now_ms - began_ms
+        assert 20_000 <= last <= 40_000  # the deadline of 25 s, from when the bot could know
+
+
+def test_a_journal_that_fails_is_told_once_and_trading_goes_on_with_exits_only(
+    tmp_path: Path, manager: Manager
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        into_a_position(bot)
+        blocker = sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        sent = bot.venue.counts[Role.ENTRY, Moment.SEND]
+        assert turns(bot, MINUTE_STEPS + 2, manager) > 0
+        assert Cause.JOURNAL_FAILED in bot.state.modes.causes
+        assert bot.venue.counts[Role.ENTRY, Moment.SEND] == sent
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        turns(bot, 2)
+        assert Cause.JOURNAL_FAILED not in bot.state.modes.causes
+        told = [p.read_text() for p in (tmp_path / "outbox").glob("*.json")]
+        assert sum('"journal_failed"' in text for text in told) == 1
+        turns(bot, 10)
+        bot.check()
+        bot.close()
+        assert bot.replayed() > 0
+
+
+def test_a_process_that_has_grown_too_large_ends_with_75(tmp_path: Path, manager: Manager) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        parts = bot.daemon.parts
+        parts.memory_limit = 1_000
+        parts.resident = lambda: 1_001
+        assert bot.daemon.run() == 75
+        assert manager.heard()[0] == "READY=1"
+        [told] = [p.read_text() for p in (tmp_path / "outbox").glob("*.json")]
+        assert "memory" in told
+
+
+HANG = """
+import faulthandler, os, socket, sys
+from pathlib import Path
+from bot.adapters.systemd import Notifier
+from tests.support.drills import Drill
+faulthandler.enable()
+drill = Drill(Path(sys.argv[1]), "bar", 3, [])
+drill.daemon.parts.notifier = Notifier.from_environ(os.environ)
+for _ in range(50):
+    drill.turn()
+left, right = socket.socketpair()
+drill.venue.poll = lambda until_ms: left.recv(1)  # a read that never returns
+drill.turn()
+"""
+
+
+def test_a_loop_that_hangs_stops_pinging_and_leaves_its_stack(
+    tmp_path: Path, manager: Manager
+) -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", HANG, str(tmp_path)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "NOTIFY_SOCKET": manager.address,
+            "WATCHDOG_USEC": "1000000",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert select.select([manager.socket], [], [], 20.0)[0]
+            while select.select([manager.socket], [], [], 1.0)[0]:  # the watchdog's second
+                assert set(manager.heard()) == {"WATCHDOG=1"}
+            assert process.poll() is None  # it lives, and does nothing
+            process.send_signal(signal.SIGABRT)  # what the manager does then
+            _, said = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in said
+    assert "in pump" in said  # where it hung
