@@ -3,17 +3,21 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
+from tests.support.counts import Count
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -28,8 +32,11 @@ class Bot:
         self.processes: list[subprocess.Popen[str]] = []
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.command_of(*words, "--state", str(self.state))
+
+    def command_of(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bot", *words, "--state", str(self.state)],
+            [sys.executable, "-m", "bot", *words],
             env=self.env,
             cwd=self.state.parent,
             capture_output=True,
@@ -38,11 +45,17 @@ class Bot:
             timeout=PATIENCE_S,
         )
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *more: str) -> subprocess.Popen[str]:
         """Start the bot and wait until it says that it is ready."""
+        process = self.spawn(*more)
+        self.until(lambda told: told.get("source") == "bot" and told["ready"])
+        return process
+
+    def spawn(self, *more: str) -> subprocess.Popen[str]:
+        """Start the bot."""
         words = ["paper", "--speed", "1200", "--metrics-port", "0", "--state", str(self.state)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "bot", *words],
+            [sys.executable, "-m", "bot", *words, *more],
             env=self.env,
             cwd=self.state.parent,
             stdout=subprocess.DEVNULL,
@@ -50,7 +63,6 @@ class Bot:
             text=True,
         )
         self.processes.append(process)
-        self.until(lambda told: told.get("source") == "bot" and told["ready"])
         return process
 
     def status(self) -> dict[str, Any]:
@@ -164,3 +176,61 @@ def test_commands_say_what_is_missing(bot: Bot) -> None:
     assert bot.command("kill", "--yes").returncode == 2
     bot.state.mkdir()
     assert bot.command("positions").returncode in (2, 75)
+
+
+def test_a_restart_is_ready_within_five_seconds_with_an_open_position(bot: Bot) -> None:
+    process = bot.start()
+    bot.until(lambda told: told["positions"])
+    process.kill()
+    process.wait()
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(bot.state.parent / "n"))
+        manager.settimeout(PATIENCE_S)
+        bot.env["NOTIFY_SOCKET"] = str(bot.state.parent / "n")
+        began = time.monotonic()
+        bot.spawn()
+        heard = manager.recv(4096).decode()
+        assert heard.startswith("EXTEND_TIMEOUT_USEC=")
+        while heard != "READY=1":
+            heard = manager.recv(4096).decode()
+        seconds = time.monotonic() - began
+        del bot.env["NOTIFY_SOCKET"]
+    Count("restart to READY with an open position").add(ms=int(seconds * 1000.0))
+    assert seconds < 5.0
+    told = bot.until(lambda told: told.get("source") == "bot" and told["ready"])
+    assert all(position["covered"] >= position["contracts"] for position in told["positions"])
+
+
+def test_a_configuration_is_reloaded_whole_or_not_at_all(bot: Bot) -> None:
+    bot.state.mkdir()
+    config = bot.state.parent / "radbot.yml"
+    config.write_text("risk:\n  max_positions: 3\n", encoding="utf-8")
+    process = bot.start("--config", str(config))
+    reader = JournalReader(bot.state / "journal.sqlite3")
+
+    def reloads() -> list[str]:
+        return [one["text"] for one in reader.incidents(50) if one["kind"] == "reload"]
+
+    with closing(reader):
+        config.write_text("risk:\n  max_positions: none of them\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "reload refused, the old configuration stays" in line:
+                break
+        assert reloads() == []
+        config.write_text("symbols: [BTC-USDT-PERP]\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        for line in process.stderr:
+            if "symbols need a restart" in line:
+                break
+        assert reloads() == []
+        config.write_text("risk:\n  max_positions: 1\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        bot.until(lambda told: reloads())
+        assert "is in force" in reloads()[0]
+    assert bot.status()["source"] == "bot"  # SIGHUP ends nothing
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    done = bot.command_of("replay", str(bot.state))
+    assert done.returncode == 0, done.stderr
