@@ -1,6 +1,7 @@
 #!/bin/sh
 # See that the system has what the project needs: make, git and a Python that scripts/find-python.sh
-# accepts. As root on Debian or Ubuntu what is missing is installed with apt. Exit 2 when it stays so.
+# accepts; and promtool, which only tests need. As root on Debian or Ubuntu what is missing is
+# installed with apt. Exit 2 when it stays so; without promtool it is said, and its tests fail.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,9 +13,7 @@ missing() { # prints the Debian packages that would bring what is not there
 }
 
 packages=$(missing | tr '\n' ' ')
-[ -n "$packages" ] || exit 0
-
-if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+if [ -n "$packages" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "system: installing $packages" >&2
     apt-get update -qq
     # shellcheck disable=SC2086 # one word per package
@@ -29,3 +28,18 @@ for program in make git; do
 done
 # Says itself what to do where the distribution's Python is too old.
 sh scripts/find-python.sh >/dev/null
+
+# promtool alone: the package would bring a server that starts by itself.
+command -v promtool >/dev/null 2>&1 && exit 0
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "system: fetching promtool" >&2
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    apt-get update -qq
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus)
+    dpkg-deb -x "$folder"/prometheus_*.deb "$folder/unpacked"
+    install -m 0755 "$folder/unpacked/usr/bin/promtool" /usr/local/bin/promtool
+else
+    echo "promtool: expected on PATH, found nowhere; it comes with Prometheus" \
+        "(https://prometheus.io/download). Its tests fail without it." >&2
+fi

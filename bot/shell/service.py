@@ -195,6 +195,7 @@ class Publisher:
         record.daily.clear()
         self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]
         extra = {
+            "data_age_seconds": max(0.0, (parts.clock.now() - state.decided_ms) / 1000.0),
             "latched": float(self.bot.latches.file.exists()),
             "memory_limit_bytes": float(MEMORY_LIMIT),
             "outbox_waiting": float(len(parts.outbox.waiting)),

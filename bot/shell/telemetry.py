@@ -1,5 +1,6 @@
 """Counts what happens and draws the picture that metrics and health show. Memory is bounded."""
 
+import math
 import os
 import platform
 import resource
@@ -12,6 +13,7 @@ from typing import Any
 from bot.adapters.metrics import Published
 from bot.core.kernel.codes import FLAT, MODE_NAMES
 from bot.core.kernel.records import Trade
+from bot.core.kernel.sizing import position_cap
 from bot.core.messages import (
     Cycle,
     Effect,
@@ -41,6 +43,7 @@ OUTCOMES = {
     OutcomeUnknown: "unknown",
 }
 DAYS = 400  # daily equities kept for the Sharpe ratio
+MOST_SENT = 1_000
 ONE = ()
 """the label values of a metric without labels"""
 
@@ -75,6 +78,10 @@ class Telemetry:
         self.daily: deque[float] = deque(maxlen=DAYS)
         self.events = self.commits = self.wins = self.losses = self.pending = 0
         self.commit_s = self.cycle_s = self.account_s = 0.0
+        self.latency_s = self.waited_s = 0.0
+        self.answers = 0
+        self.sent: dict[str, float] = {}
+        """orders without an answer, and when they went out (monotonic)"""
         self.writable = True
 
     def restore(self, trades: Sequence[Trade], daily: Sequence[tuple[int, float]]) -> None:
@@ -88,9 +95,7 @@ class Telemetry:
         self.events += 1
         outcome = OUTCOMES.get(type(event))
         if outcome is not None:
-            role = str(getattr(event, "client_id", "")).rpartition("-")[2]
-            if (role, outcome) in self.orders:
-                self.orders[role, outcome] += 1
+            self._answered(str(getattr(event, "client_id", "")), outcome)
         if isinstance(event, OrderRejected) and not event.local:
             self.errors["rejected"] += 1
         if isinstance(event, Cycle):
@@ -99,9 +104,23 @@ class Telemetry:
                 self.daily.append(state.world.account.equity)
         for effect in effects:
             if isinstance(effect, PlaceOrder):
+                self.sent[effect.client_id] = self.monotonic()
+                if len(self.sent) > MOST_SENT:
+                    self.sent.pop(next(iter(self.sent)))
                 self.orders[effect.role.value, "sent"] += 1
             elif isinstance(effect, TradeClosed):
                 self._add_trade(effect.trade)
+
+    def _answered(self, client_id: str, outcome: str) -> None:
+        """Count what became of an order, and how long its first answer took."""
+        role = client_id.rpartition("-")[2]
+        if (role, outcome) in self.orders:
+            self.orders[role, outcome] += 1
+        sent = self.sent.pop(client_id, None)
+        if sent is not None:
+            self.latency_s = self.monotonic() - sent
+            self.waited_s += self.latency_s
+            self.answers += 1
 
     def _add_trade(self, trade: Trade) -> None:
         self.pnls.append(trade.pnl)
@@ -157,6 +176,9 @@ class Telemetry:
             "events_total": self.events,
             "last_cycle_timestamp_seconds": self.cycle_s,
             "last_account_timestamp_seconds": self.account_s,
+            "order_latency_seconds": self.latency_s,
+            "order_answers_total": self.answers,
+            "order_wait_seconds_total": self.waited_s,
             "market_time_seconds": told["now_ms"] / 1000.0,
             "journal_commits_total": self.commits,
             "journal_commit_seconds_total": self.commit_s,
@@ -212,6 +234,13 @@ class Telemetry:
             "position_notional_usdt": {
                 (n,): held[n]["notional"] if n in held else 0.0 for n in names
             },
+            "position_entry_price_usdt": {
+                (name,): pos.entry_price if pos.side != FLAT else 0.0
+                for name, pos in zip(names, state.world.positions, strict=True)
+            },
+            "position_cap_ratio": {
+                (n,): share_of_cap(state, held[n]["notional"]) if n in held else 0.0 for n in names
+            },
             "position_unrealised_usdt": {
                 (n,): held[n]["unrealised"] if n in held else 0.0 for n in names
             },
@@ -239,3 +268,10 @@ class Telemetry:
                 ("correlated",): account.collisions_correlated,
             },
         }
+
+
+def share_of_cap(state: State, notional: float) -> float:
+    """Return a position's value as a share of the most it may be in the present tier."""
+    world = state.world
+    cap = position_cap(world.account.equity, world.tiers[max(world.account.tier, 0)])
+    return notional / cap if cap > 0.0 else math.inf
