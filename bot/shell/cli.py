@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.adapters.files import check_writable
 from bot.adapters.history import load_market
+from bot.adapters.logs import set_up
 from bot.adapters.trades_csv import write_trades
 from bot.core.errors import BotError, InputError
 from bot.core.kernel.codes import FLAT, SIDE_NAMES
@@ -28,7 +29,7 @@ from bot.shell.options import (
     period,
 )
 from bot.shell.paper import Source, new_engine, recorded_source, run_paper, synthetic_source
-from bot.shell.service import Wish, run_service
+from bot.shell.service import Wish, notices, run_service
 from bot.shell.terminal import Terminal, file_log
 
 EXAMPLES = """\
@@ -151,8 +152,11 @@ def paper_command(args: argparse.Namespace) -> int:
         raise InputError("--speed max on the embedded market needs an end: add --for 24h")
     if args.trades:
         check_writable(args.trades)
+    journald = "JOURNAL_STREAM" in os.environ  # the service manager's log takes our stderr
+    set_up(sys.stderr, as_json=journald)
+    notices.disabled = not journald  # elsewhere the terminal shows them
     log = file_log(Path("logs")) if speed is not None else None
-    terminal = Terminal(source.symbols, args.json, sys.stdout, log)
+    terminal = Terminal(source.symbols, args.json or journald, sys.stdout, log)
     if not args.json:
         print_header(config, source, speed)
     if speed is None and args.state is None:

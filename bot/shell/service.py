@@ -13,7 +13,7 @@ from bot.adapters.metrics import MetricsServer
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
 from bot.core.errors import BotError
-from bot.core.messages import Configured
+from bot.core.messages import Configured, Effect, Event, Level, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult
 from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot, socket_path
@@ -31,6 +31,12 @@ from bot.shell.telemetry import Telemetry, resident_bytes
 from bot.shell.terminal import Terminal
 
 log = logging.getLogger("radbot")
+notices = logging.getLogger("radbot.notices")
+LEVELS = {
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+    Level.CRITICAL: logging.CRITICAL,
+}
 HOST = "127.0.0.1"
 MEMORY_LIMIT = 1_750 * 2**20  # bytes; systemd's MemoryHigh is above it (DESIGN section 6)
 RECOVERY_EXTENDS_S = 30.0
@@ -100,7 +106,7 @@ def serve(
     )
     parts = build_parts(bot, config, wish, notifier, stop, telemetry, commands)
     daemon = Daemon(bot.engine, parts)
-    parts.listeners.append(terminal.show)
+    parts.listeners += [terminal.show, log_effects]
     publisher = Publisher(bot, parts, commands, terminal)
     parts.publish = publisher.publish
     parts.reload = Reloader(bot, config, wish.reread, telemetry).reload
@@ -173,6 +179,19 @@ def build_parts(
         memory_limit=MEMORY_LIMIT,
         resident=resident_bytes,
     )
+
+
+def log_effects(_event: Event, effects: list[Effect]) -> None:
+    """Write what a person may want to know to the log; a terminal shows it itself."""
+    for effect in effects:
+        if isinstance(effect, Notice):
+            level = LEVELS[effect.level]
+            extra = {"kind": effect.kind, "symbol": effect.symbol, "market_ms": effect.now_ms}
+            notices.log(level, effect.text, extra=extra)
+        elif isinstance(effect, TradeClosed):
+            trade = effect.trade
+            extra = {"kind": "trade", "symbol": trade.symbol, "market_ms": trade.exit_time}
+            notices.info("trade closed: %+.2f USDT", trade.pnl, extra=extra)
 
 
 class Publisher:

@@ -234,3 +234,14 @@ def test_a_configuration_is_reloaded_whole_or_not_at_all(bot: Bot) -> None:
     assert process.wait(PATIENCE_S) == 0
     done = bot.command_of("replay", str(bot.state))
     assert done.returncode == 0, done.stderr
+
+
+def test_under_a_service_manager_the_log_is_json(bot: Bot) -> None:
+    bot.env["JOURNAL_STREAM"] = "8:1234"
+    process = bot.start()
+    assert process.stderr is not None
+    told = [json.loads(process.stderr.readline()) for _ in range(3)]
+    assert {one["logger"] for one in told} == {"radbot.notices"}
+    assert {"time", "level", "message", "kind", "symbol", "market_ms"} <= set(told[0])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0

@@ -1,0 +1,96 @@
+"""Logs: one JSON object for each line, or plain lines on a terminal; secrets never in either.
+
+Secrets are taken out of the finished line, so it does not matter how they came in: as message,
+argument, extra field or inside a traceback.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TextIO, override
+
+REDACTED = "[redacted]"
+SHORTEST_SECRET = 6
+"""shorter values are not looked for: they would tear ordinary words apart"""
+# What looks like a secret, whatever its value. Group 1 stays.
+PATTERNS = [
+    re.compile(text, re.IGNORECASE)
+    for text in (
+        r"((?:api[-_]?)?(?:key|secret|passphrase|password|token|signature)[\"']?\s*[=:]\s*[\"']?)"
+        r"[^\s\"',;&}\\]+",
+        r"(authorization[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^\s\"',;}\\]+",
+        r"(kc-api-[a-z-]+[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}\\]+",
+        r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"\\]+(?=@)",
+        # Notification services carry their secret as the path: everything after the scheme goes.
+        r"(\b(?:tgram|discord|slack|pover|pbul|gotify|ntfys?|mailtos?|matrixs?)://)[^\s\"\\]+",
+    )
+]
+# What every record has; anything else came in as `extra`.
+ORDINARY = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a line without secrets.
+
+    >>> redact("GET /x?token=abc123 Authorization: Bearer xyz")
+    'GET /x?token=[redacted] Authorization: Bearer [redacted]'
+    """
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, REDACTED)
+            text = text.replace(json.dumps(secret)[1:-1], REDACTED)
+    for pattern in PATTERNS:
+        text = pattern.sub(rf"\g<1>{REDACTED}", text)
+    return text
+
+
+class LineFormatter(logging.Formatter):
+    """Makes one line of a record: JSON, or text for people."""
+
+    def __init__(self, *, as_json: bool, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.as_json = as_json
+        self.secrets = sorted(secrets, key=len, reverse=True)  # a part of another comes last
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError) as error:  # a wrong format string is no reason to be silent
+            message = f"{record.msg!r} with {record.args!r}: {error}"
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        if not self.as_json:
+            text = f"{record.levelname.lower()}: {message}"
+            return redact(f"{text}\n{trace}" if trace else text, self.secrets)
+        moment = datetime.fromtimestamp(record.created, UTC)
+        fields: dict[str, object] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact(message, self.secrets),
+        }
+        for name, value in record.__dict__.items():
+            if name not in ORDINARY:
+                plain = isinstance(value, int | float | bool | None)
+                fields[name] = value if plain else redact(str(value), self.secrets)
+        if trace:
+            fields["exception"] = redact(trace, self.secrets)
+        return json.dumps(fields)
+
+
+class QuietHandler(logging.StreamHandler[TextIO]):
+    """A handler whose stream may break: the bot trades on without its log."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: there is nowhere to say it."""
+
+
+def set_up(stream: TextIO, *, as_json: bool, secrets: Iterable[str] = ()) -> None:
+    """Send all logs to `stream`. `secrets` are values that must never appear."""
+    handler = QuietHandler(stream)
+    handler.setFormatter(LineFormatter(as_json=as_json, secrets=secrets))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
