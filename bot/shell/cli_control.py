@@ -9,6 +9,7 @@ import argparse
 import getpass
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -285,8 +286,8 @@ def over_exchange(args: argparse.Namespace, folder: Path, reason: str, symbol: s
         return emergency.flatten(folder, reason, symbol, lambda text: say(args, text))
     except InputError:
         raise
-    except BotError as error:
-        return {"flat": False, "note": str(error)}
+    except (BotError, OSError, sqlite3.Error, ValueError) as error:
+        return {"flat": False, "note": str(error) or type(error).__name__}
 
 
 def say(args: argparse.Namespace, text: str) -> None:

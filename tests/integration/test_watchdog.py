@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,8 +18,10 @@ import pytest
 
 from bot.adapters.systemd import Notifier
 from bot.core.kernel.codes import FLAT
-from bot.core.messages import Event, Role
+from bot.core.messages import Event, PlaceOrder, Role
 from bot.core.modes import Cause
+from bot.core.state import State
+from bot.shell.engine import Outcome
 from bot.sim.faults import Fault, Kind, Moment
 from tests.support.drills import CONFIG, STEP_MS, Drill
 
@@ -170,6 +172,24 @@ def test_a_journal_that_fails_is_told_once_and_trading_goes_on_with_exits_only(
         bot.check()
         bot.close()
         assert bot.replayed() > 0
+
+
+def test_an_entry_that_could_not_be_written_is_not_sent(tmp_path: Path, manager: Manager) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        commit, denied = bot.daemon.commit, []
+
+        def fails_on_entries(outcomes: Sequence[Outcome], state: State) -> bool:
+            commit(outcomes, state)
+            wanted = [effect for _, effects in outcomes for effect in effects]
+            entries = [e for e in wanted if isinstance(e, PlaceOrder) and e.role is Role.ENTRY]
+            denied.extend(entries)
+            return not entries
+
+        bot.engine.commit = fails_on_entries
+        while len(denied) < 2:
+            bot.turn()
+        assert bot.venue.counts[Role.ENTRY, Moment.SEND] == 0
+        assert bot.state.flat
 
 
 def test_a_process_that_has_grown_too_large_ends_with_75(tmp_path: Path, manager: Manager) -> None:

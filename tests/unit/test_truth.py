@@ -1,0 +1,281 @@
+"""Reads of the exchange against our books: doubts, strays, strangers, money (DESIGN section 5)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from bot.core.messages import CancelOrder, Effect, OrderFilled, Role
+from bot.core.modes import Cause
+from bot.core.observations import OutcomeUnknown, Transferred
+from bot.core.orders import Status
+from bot.core.reconcile import Holding, OrderReport, Snapshot, in_doubt, reconcile
+from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
+from bot.core.truth import MISSING_MS
+from tests.support.states import Desk, cancels, notices, placed
+
+ENTRY_PRICE = 101.1
+
+
+def in_a_trade() -> Desk:
+    """Return a desk with 10 contracts: entry #1 done, stop #2 and target #3 resting."""
+    desk = Desk()
+    desk.enter()
+    return desk
+
+
+def read(desk: Desk, **changes: object) -> Snapshot:
+    """Return a read that agrees with the books, but for `changes`."""
+    state = desk.state
+    account = state.world.account
+    resting = tuple(
+        OrderReport(name, o.symbol, True, o.filled) for name, o in state.orders.items() if o.rests
+    )
+    asked = in_doubt(state)
+    agreeing = Snapshot(
+        now_ms=desk.now,
+        wallet=account.deposits + account.realised - account.fees + account.funding,
+        holdings=tuple(Holding(p.side, p.contracts, 100.0) for p in state.world.positions),
+        open_orders=resting,
+        asked=asked,
+        reports={report.client_id: report for report in resting},
+    )
+    return replace(agreeing, **changes)  # type: ignore[arg-type]
+
+
+def seen(desk: Desk, snapshot: Snapshot) -> list[Effect]:
+    """Reconcile; return all effects."""
+    return [e for event in reconcile(desk.state, snapshot) for e in desk.feed(event)]
+
+
+def kinds(effects: Iterable[Effect]) -> list[str]:
+    return [notice.kind for notice in notices(list(effects))]
+
+
+def sent() -> Desk:
+    """Return a desk whose entry got no answer."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.feed(OutcomeUnknown(desk.now, "t-1-entry"))
+    return desk
+
+
+def test_a_read_that_agrees_changes_nothing() -> None:
+    desk = in_a_trade()
+    before = desk.state.digest()
+    assert seen(desk, read(desk)) == []
+    assert desk.state.digest() == before
+
+
+def test_an_order_without_an_answer_blocks_its_symbol_and_nothing_is_sent_again() -> None:
+    desk = sent()
+    assert desk.state.orders["t-1-entry"].status is Status.UNRESOLVED
+    assert desk.state.world.symbols[0].locked == 1
+    assert placed(desk.bars(101.0, 100.0, 101.5)) == []
+
+
+def test_an_order_found_resting_was_accepted() -> None:
+    desk = sent()
+    report = OrderReport("t-1-entry", 0, True)
+    seen(desk, read(desk, open_orders=(report,), reports={"t-1-entry": report}))
+    assert desk.state.orders["t-1-entry"].status is Status.OPEN
+    assert desk.state.world.symbols[0].locked == 0
+
+
+def test_an_order_found_filled_is_booked_and_protected() -> None:
+    desk = sent()
+    fill = OrderFilled(desk.now, "t-1-entry", "f1", 10.0, ENTRY_PRICE, 0.6, 0, 1)
+    done = OrderReport("t-1-entry", 0, False, 10.0)
+    wallet = desk.state.world.account.deposits - 0.6
+    snapshot = read(
+        desk,
+        entries=(fill,),
+        reports={"t-1-entry": done},
+        holdings=(Holding(1, 10.0, 100.0),),
+        wallet=wallet,
+    )
+    assert {order.role for order in placed(seen(desk, snapshot))} == {Role.STOP, Role.TARGET}
+    assert desk.position.contracts == 10.0
+    # The same read again books nothing twice.
+    assert desk.position.contracts == 10.0
+    before = desk.state.world.account.fees
+    seen(desk, replace(snapshot, asked=(), reports={}))
+    assert desk.state.world.account.fees == before
+
+
+@pytest.mark.parametrize(("reads", "seconds", "void"), [(3, 30, True), (9, 20, False)])
+def test_an_order_is_void_after_three_reads_over_thirty_seconds(
+    reads: int, seconds: int, void: bool
+) -> None:
+    desk = sent()
+    for i in range(reads):
+        if i:
+            desk.wait(seconds // (reads - 1))
+        seen(desk, read(desk))
+    assert ("t-1-entry" not in desk.state.orders) is void
+    # A void entry leaves its symbol locked for a while, and is remembered.
+    assert (desk.state.guards[0].locked_until == desk.now + ERROR_LOCK_MS) is void
+    assert ("t-1-entry" in desk.state.ended) is void
+
+
+def test_two_reads_are_not_enough_however_far_apart() -> None:
+    desk = sent()
+    seen(desk, read(desk))
+    desk.wait(2 * MISSING_MS // 1_000)
+    seen(desk, read(desk))
+    assert "t-1-entry" in desk.state.orders
+
+
+def test_a_void_entry_that_trades_after_all_is_ours_and_protected() -> None:
+    desk = sent()
+    for _ in range(4):
+        seen(desk, read(desk))
+        desk.wait(15)
+    assert "t-1-entry" in desk.state.ended
+    effects = desk.feed(OrderFilled(desk.now, "t-1-entry", "f1", 4.0, ENTRY_PRICE, 0.2, 0, 1))
+    assert desk.position.contracts == 4.0
+    assert Role.STOP in {order.role for order in placed(effects)}
+    assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
+
+
+def test_a_fill_of_a_cancelled_entry_that_is_told_late_is_covered() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    desk.accept("stop")
+    desk.cancelled("entry")
+    late = OrderFilled(desk.now, "t-1-entry", "late", 2.0, ENTRY_PRICE, 0.1, 0, 1)
+    [stop] = [order for order in placed(desk.feed(late)) if order.role is Role.STOP]
+    assert (desk.position.contracts, stop.contracts) == (8.0, 8.0)
+
+
+def test_a_stop_that_may_be_lost_is_replaced_at_once() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    stop = desk.find("stop")
+    effects = desk.feed(OutcomeUnknown(desk.now, stop.request.client_id))
+    assert [order.role for order in placed(effects)] == [Role.STOP]
+
+
+def test_a_stray_order_of_ours_is_cancelled_and_a_foreign_one_never() -> None:
+    desk = in_a_trade()
+    resting = read(desk).open_orders
+    stray = OrderReport("t-99-stop", 0, True)
+    effects = seen(desk, read(desk, open_orders=(*resting, stray)))
+    assert [e for e in effects if isinstance(e, CancelOrder)] == [CancelOrder("t-99-stop", 0)]
+    stranger = OrderReport("web-1", 0, True)
+    effects = seen(desk, read(desk, open_orders=(*resting, stranger)))
+    assert cancels(effects) == []
+    assert Cause.FOREIGN_ORDER in desk.state.modes.causes
+
+
+def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
+    desk = in_a_trade()
+    smaller = (Holding(1, 4.0, 100.0),)
+    assert seen(desk, read(desk, holdings=smaller)) == []
+    assert desk.state.world.symbols[0].locked == 1
+    assert seen(desk, read(desk, holdings=smaller)) == []  # the same moment proves nothing
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(seen(desk, read(desk, holdings=smaller))) == ["external_position_change"]
+    assert desk.position.contracts == 4.0
+
+
+def test_a_difference_that_goes_away_is_forgotten() -> None:
+    desk = in_a_trade()
+    seen(desk, read(desk, holdings=(Holding(1, 4.0, 100.0),)))
+    seen(desk, read(desk))
+    assert desk.state.guards[0].differs == 0
+    assert desk.state.world.symbols[0].locked == 0
+    assert desk.position.contracts == 10.0
+
+
+@pytest.mark.parametrize("holding", [Holding(1, 12.0, 100.0), Holding(-1, 3.0, 100.0)])
+def test_a_larger_or_opposite_position_is_never_adopted(holding: Holding) -> None:
+    desk = in_a_trade()
+    seen(desk, read(desk, holdings=(holding,)))
+    desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk, holdings=(holding,)))
+    assert desk.position.contracts == 10.0
+    assert Cause.FOREIGN_ORDER in desk.state.modes.causes
+
+
+def test_a_close_by_hand_that_overtakes_our_own_fill_is_booked_after_it() -> None:
+    desk = sent()
+    closed = OrderFilled(desk.now, "web-1", "w1", 10.0, 100.0, 0.6, 0, -1)
+    assert desk.feed(closed) == []  # it does not fit: not yet
+    assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
+    opened = OrderFilled(desk.now, "t-1-entry", "f1", 10.0, ENTRY_PRICE, 0.6, 0, 1)
+    desk.feed(opened)
+    assert kinds(desk.feed(closed)) == ["external_position_change"]
+    assert desk.position.contracts == 0.0
+    assert desk.state.puzzles == {}
+
+
+def test_a_trade_that_never_fits_is_foreign_in_the_end() -> None:
+    desk = Desk()
+    stranger = OrderFilled(desk.now, "web-1", "w1", 10.0, 100.0, 0.6, 0, -1)
+    assert desk.feed(stranger) == []
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(desk.feed(replace(stranger, now_ms=desk.now))) == ["foreign_order"]
+    assert desk.feed(replace(stranger, now_ms=desk.now)) == []
+
+
+def test_a_wallet_that_jumps_holds_entries_from_the_second_read_on() -> None:
+    desk = in_a_trade()
+    wallet = read(desk).wallet * 1.01
+    seen(desk, read(desk, wallet=wallet))
+    assert Cause.EQUITY_JUMP not in desk.state.modes.causes
+    seen(desk, read(desk, wallet=wallet))
+    assert Cause.EQUITY_JUMP in desk.state.modes.causes
+
+
+@pytest.mark.parametrize("amount", [500.0, -500.0])
+def test_money_moved_by_hand_is_no_profit_and_no_loss(amount: float) -> None:
+    desk = in_a_trade()
+    account = desk.state.world.account
+    peak = account.peak_equity
+    desk.feed(Transferred(desk.now, "d1", amount))
+    desk.feed(Transferred(desk.now, "d1", amount))  # told twice
+    assert account.deposits == 2_100.0 + amount
+    assert account.peak_equity == peak + amount
+    desk.bars(101.0)
+    assert account.daily_loss < 0.002  # the fee
+    assert account.drawdown < 0.002
+    assert desk.state.modes.causes == {}
+
+
+def test_reconcile_can_be_broken_off_anywhere() -> None:
+    """After any prefix the same read brings the books to where the whole read does."""
+
+    def life() -> tuple[Desk, Snapshot]:
+        desk = sent()
+        fills = tuple(
+            OrderFilled(desk.now + i, "t-1-entry", f"f{i}", 3.0, ENTRY_PRICE, 0.2, 0, 1)
+            for i in range(3)
+        )
+        done = OrderReport("t-1-entry", 0, False, 9.0)
+        wallet = desk.state.world.account.deposits - 0.6
+        stray = OrderReport("t-77-stop", 0, True)
+        return desk, read(
+            desk,
+            entries=fills,
+            reports={"t-1-entry": done},
+            open_orders=(stray,),
+            holdings=(Holding(1, 9.0, 100.0),),
+            wallet=wallet,
+        )
+
+    desk, snapshot = life()
+    seen(desk, snapshot)
+    whole = desk.state.digest()
+    for prefix in range(5):
+        desk, snapshot = life()
+        for number, event in enumerate(reconcile(desk.state, snapshot)):
+            if number == prefix:
+                break
+            desk.feed(event)
+        seen(desk, snapshot)
+        assert desk.state.digest() == whole, prefix
