@@ -7,7 +7,17 @@ closed.
 """
 
 from bot.core.kernel.accounting import finish_trade
-from bot.core.kernel.codes import ENTRY, EXIT, FLAT, FLATTEN, KILL, NO_INTENT, STOP, TARGET
+from bot.core.kernel.codes import (
+    ENTRY,
+    EXIT,
+    FLAT,
+    FLATTEN,
+    KILL,
+    NO_INTENT,
+    OPERATOR,
+    STOP,
+    TARGET,
+)
 from bot.core.kernel.records import Trade
 from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role, TradeClosed
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
@@ -145,15 +155,21 @@ def clear_orders(state: State, k: int) -> list[Effect]:
 
 
 def guard_positions(state: State) -> list[Effect]:
-    """Check that every position is covered, and in FLATTEN on its way out; act by the clock."""
+    """Check that every position is covered, and on its way out where it must go; act by the
+    clock."""
     effects: list[Effect] = []
     for k, pos in enumerate(state.world.positions):
+        guard = state.guards[k]
         if pos.side == FLAT:
-            state.guards[k].uncovered_since = 0
+            guard.uncovered_since = 0
+            if guard.closing:  # an entry that is being cancelled may still trade
+                guard.closing = bool(state.live_orders(k, Role.ENTRY))
             continue
         effects += guard_cover(state, k)
         if state.modes.mode == FLATTEN:
             effects += retry_exit(state, k, KILL)
+        elif guard.closing:
+            effects += retry_exit(state, k, OPERATOR)
     return effects
 
 

@@ -39,6 +39,8 @@ class Guard:
     """when a stop was sent last; bounds how often a refused stop is retried"""
     last_exit_ms: int = 0
     """the same for exits"""
+    closing: bool = False
+    """a person wants the position gone; until it is, a refused exit is sent again"""
     differs: int = 0
     """reads in a row that showed another position than ours"""
     differs_since: int = 0

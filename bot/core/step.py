@@ -204,6 +204,8 @@ def on_operator(state: State, event: Operator) -> list[Effect]:
     elif event.command is Command.HALT:
         state.modes.tighten(Cause.OPERATOR_HALT, event.now_ms)
     elif event.command is Command.CLOSE:
+        state.guards[event.symbol].closing = True
+        effects += [cancel(order) for order in staying(state, event.symbol, Role.ENTRY)]
         effects += exit_order(state, event.symbol, OPERATOR)
     else:
         resume(state)

@@ -191,9 +191,9 @@ class Daemon:
             return True
         flatten = state.modes.mode == FLATTEN
         held = [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
-        return any(flatten or state.guards[k].uncovered_since for k in held) or any(
-            guard.locked_until for guard in state.guards
-        )
+        return any(
+            flatten or state.guards[k].uncovered_since or state.guards[k].closing for k in held
+        ) or any(guard.locked_until for guard in state.guards)
 
     def keep_house(self) -> None:
         """Do what is due about once a second."""

@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.codes import KILL, OPERATOR
-from bot.core.messages import Command, Condition, Level, Role, Tick
+from bot.core.messages import Command, Condition, Level, Operator, Role, Tick
 from bot.core.modes import Cause
 from bot.core.state import ERROR_LOCK_MS, ERROR_QUIET_MS
 from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
@@ -315,3 +315,32 @@ def test_the_digest_covers_what_a_repeated_fill_is_recognised_by() -> None:
     one.state.fill_ids["f99"] = None
     # The next event, a fill f99, would be ignored by one of them only.
     assert one.state.digest() != two.state.digest()
+
+
+def test_a_close_that_is_refused_is_sent_again() -> None:
+    desk = Desk()
+    desk.enter()
+    close = Operator(desk.now, Command.CLOSE, "delisting", 0)
+    assert [order.role for order in placed(desk.feed(close))] == [Role.EXIT]
+    desk.reject("exit")
+    [again] = placed(desk.wait(1))
+    assert (again.role, again.contracts) == (Role.EXIT, 10.0)
+    desk.fill("exit", 10.0, 99.0)
+    assert desk.state.guards[0].closing is False
+    assert placed(desk.wait(5)) == []
+
+
+def test_a_close_takes_an_entry_that_is_under_way_with_it() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    effects = desk.feed(Operator(desk.now, Command.CLOSE, "delisting", 0))
+    assert cancels(effects) == ["t-1-entry"]
+    # A part of it trades all the same: it is protected, and left at once.
+    roles = [order.role for order in placed(desk.fill("entry", 4.0, 101.1))]
+    assert Role.STOP in roles
+    assert Role.EXIT in roles
+    desk.fill("exit", 4.0, 101.0)
+    desk.cancelled("entry")
+    assert desk.position.contracts == 0.0
+    assert desk.state.guards[0].closing is False

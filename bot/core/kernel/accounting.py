@@ -103,8 +103,9 @@ def mark_equity(w: World) -> float:
     a = w.account
     unrealised = 0.0
     held = 0.0
-    for k in range(len(w.positions)):
-        pos = w.positions[k]
+    positions = w.positions
+    for k in range(len(positions)):
+        pos = positions[k]
         if pos.side != FLAT:
             quantity = pos.contracts * w.specs[k].multiplier
             mark = w.symbols[k].mark

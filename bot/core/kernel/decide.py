@@ -38,10 +38,10 @@ from bot.core.kernel.strategies import cross_signal, exit_signal
 @kernel
 def see_bar(w: World, k: int, time: int, high: float, low: float, close: float) -> None:
     """Take the bar of symbol `k` that ends at `time` into indicators and the hourly returns."""
-    s = w.symbols[k]
-    update(s, w.params, time, high, low, close)
-    if w.params.use_indicators != 0 and time % w.params.sample_ms == 0:
-        update_samples(s, w.params, k, time, w.returns, w.samples)
+    s, p = w.symbols[k], w.params
+    update(s, p, time, high, low, close)
+    if p.use_indicators != 0 and time % p.sample_ms == 0:
+        update_samples(s, p, k, time, w.returns, w.samples)
 
 
 @kernel
@@ -52,11 +52,11 @@ def judge(w: World, time: int) -> None:
     judge_limits(w, time)
     roll_day(a, time)
     a.cycles += 1
-    exposed = 0
-    for k in range(len(w.positions)):
-        if w.positions[k].side != FLAT:
-            exposed = 1
-    a.exposed_cycles += exposed
+    positions = w.positions
+    for k in range(len(positions)):
+        if positions[k].side != FLAT:
+            a.exposed_cycles += 1
+            break
 
 
 @kernel
