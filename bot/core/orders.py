@@ -4,7 +4,7 @@ Anything that is not in the table is a broken promise and raises. The table know
 positions; what a fill means for a position is booked in `bot/core/fills.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from bot.core.errors import InvariantError
@@ -107,14 +107,13 @@ class Order:
     missing_since: int = 0
     missing_position: float = 0.0
     """contracts of the position, signed, at the first of them"""
+    symbol: int = field(init=False)
+    role: Role = field(init=False)
+    """of the request: looked at for every order, all the time"""
 
-    @property
-    def symbol(self) -> int:
-        return self.request.symbol
-
-    @property
-    def role(self) -> Role:
-        return self.request.role
+    def __post_init__(self) -> None:
+        self.symbol = self.request.symbol
+        self.role = self.request.role
 
     @property
     def live(self) -> bool:

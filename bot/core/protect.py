@@ -23,6 +23,8 @@ from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Ro
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
 from bot.core.state import UNCOVERED_ALERT_MS, UNCOVERED_CLOSE_MS, State
 
+RELIABLE = frozenset({Status.SENT, Status.OPEN, Status.PARTIAL})
+"""a stop that is being cancelled or may be lost is not relied on"""
 RETRY_MS = 1_000  # between two tries of an order that the exchange refuses
 
 
@@ -58,15 +60,12 @@ def staying(state: State, k: int, *roles: Role) -> list[Order]:
     return [o for o in state.live_orders(k, *roles) if o.status is not Status.CANCELLING]
 
 
-def known(state: State, k: int, role: Role) -> list[Order]:
-    """Return the orders of a role on symbol `k` that can be relied on: not those that may be lost.
+def leaving(state: State, k: int) -> bool:
+    """Return whether an exit is on its way on symbol `k`; one that may be lost does not count.
 
-    An unresolved stop or exit is replaced at once: both are reduce-only, so two cannot do harm.
+    Exits and stops are reduce-only: a second one in place of one that may be lost can do no harm.
     """
-    doubtful = (
-        (Status.CANCELLING, Status.UNRESOLVED) if role is not Role.EXIT else (Status.UNRESOLVED,)
-    )
-    return [o for o in state.live_orders(k, role) if o.status not in doubtful]
+    return any(o.status is not Status.UNRESOLVED for o in state.live_orders(k, Role.EXIT))
 
 
 def cancel(order: Order) -> CancelOrder:
@@ -84,7 +83,7 @@ def forget(state: State, order: Order) -> None:
 def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     """Leave the position on symbol `k` at the market, unless an exit is on its way already."""
     pos = state.world.positions[k]
-    if pos.side == FLAT or known(state, k, Role.EXIT):
+    if pos.side == FLAT or leaving(state, k):
         return []
     intent = state.world.intents[k]
     intent.kind = EXIT
@@ -100,8 +99,9 @@ def place_stop(state: State, k: int) -> list[Effect]:
     Nothing happens while a stop of the right price and at least the right size is there already.
     """
     pos = state.world.positions[k]
-    for order in known(state, k, Role.STOP):
-        if order.request.price == pos.stop_price and order.remaining >= pos.contracts:
+    for order in state.orders.values():
+        ours = order.symbol == k and order.role is Role.STOP and order.status in RELIABLE
+        if ours and order.request.price == pos.stop_price and order.remaining >= pos.contracts:
             return []
     state.guards[k].last_stop_ms = state.now_ms
     return [

@@ -103,6 +103,7 @@ def open_account(state_dir: Path) -> tuple[PaperVenue, list[str]]:
     market.restore(data, None)
     restore_records(market, store)
     venue = PaperVenue(market, store, iter(()), lambda: iter(()))
+    venue.restore_moment()
     return venue, [str(name) for name in identity["symbols"]]
 
 
@@ -114,7 +115,9 @@ def close_symbols(
     In this order: stops protect until their position is gone.
     """
     market = venue.market
-    now = market.ended_ms()
+    # Not before anything the exchange has told already: its records are read by time.
+    told = (entry.now_ms for entry in market.records.entries)
+    now = max([market.ended_ms(), venue.moment[1] if venue.moment else 0, *told])
     closed = []
     for k in wanted:
         held = market.exchange.ledger.held[k]

@@ -71,6 +71,12 @@ class PaperVenue:
             self.save()
         return event
 
+    def restore_moment(self) -> None:
+        """Know again when the market stood where."""
+        moment = self.store.read("moment")
+        if isinstance(moment, list):
+            self.moment = (int(moment[0]), int(moment[1]))
+
     def now_ms(self, speed: float) -> int:
         """Return the market time of this moment: a market goes on while nobody trades on it.
 
@@ -179,9 +185,7 @@ def open_paper_venue(
     market.restore(data, current)
     restore_records(market, store)
     venue = PaperVenue(market, store, rows, stream)
-    moment = store.read("moment")
-    if isinstance(moment, list):
-        venue.moment = (int(moment[0]), int(moment[1]))
+    venue.restore_moment()
     return venue, True
 
 

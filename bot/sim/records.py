@@ -4,6 +4,7 @@ Bounded: what is older than the newest `REMEMBERED` of its kind cannot be asked 
 """
 
 from collections import deque
+from itertools import takewhile
 
 from bot.core.messages import (
     Event,
@@ -76,5 +77,10 @@ class Records:
             open_orders=open_orders,
             asked=asked,
             reports=known,
-            entries=tuple(entry for entry in self.entries if entry.now_ms >= since_ms),
+            entries=self.since(since_ms),
         )
+
+    def since(self, since_ms: int) -> tuple[Entry, ...]:
+        """Return the records from `since_ms` on, oldest first; they are kept in order of time."""
+        found = list(takewhile(lambda entry: entry.now_ms >= since_ms, reversed(self.entries)))
+        return tuple(reversed(found))

@@ -8,11 +8,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import compress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from bot.adapters.journal import Journal
 from bot.core.messages import Cycle, Effect, Event
 from bot.core.state import State
 from bot.core.step import step
-from bot.shell.engine import Engine
+from bot.shell.engine import Engine, Outcome
 from bot.shell.paper import Source, new_engine, synthetic_source
 from bot.sim.paper_market import PaperMarket
 from ops.research.bench_backtest import LOOSE, PORTFOLIO_BALANCE, SYMBOLS
@@ -80,6 +83,27 @@ def step_pass(run: PaperRun) -> tuple[list[float], bool]:
     return seconds, state.digest() == run.digest
 
 
+def journal_pass(run: PaperRun) -> tuple[list[float], list[float]]:
+    """Play the run with a durable journal; return the seconds of each commit and of each Cycle
+    until its effects are out, commits included."""
+    commits: list[float] = []
+    engine = run.engine()
+    with TemporaryDirectory() as folder:
+        journal = Journal.open(Path(folder) / "journal.sqlite3")
+        journal.begin_run("bench", 0, {}, engine.state)
+
+        def commit(outcomes: Sequence[Outcome], state: State) -> bool:
+            began = time.perf_counter()
+            journal.commit(outcomes, state)
+            commits.append(time.perf_counter() - began)
+            return True
+
+        engine.commit = commit
+        run.play(engine)
+        journal.close(clean=True)
+    return commits, engine.cycle_s
+
+
 def per_second(seconds: Sequence[float]) -> float:
     """Return thousands of events a second."""
     return len(seconds) / sum(seconds) / 1e3
@@ -106,6 +130,7 @@ def step_section(bars: int, rounds: int, say: Callable[[str], None]) -> Section:
         engine.append(len(run.events) / engine_s / 1e3)
         p50.append(1e3 * percentile(timed.cycle_s, 0.5))
         p99.append(1e3 * percentile(timed.cycle_s, 0.99))
+    commits, journaled = journal_pass(run)
     wrong = "" if same else "equal events led to another state"
     unit = "k events/s"
     about = f"{len(is_cycle):,} events: {sum(is_cycle):,} Cycles of ten bars, and what they led to"
@@ -117,14 +142,29 @@ def step_section(bars: int, rounds: int, say: Callable[[str], None]) -> Section:
         Row("core.step, every event", unit, spread(mix), Budget(30.0), about, wrong),
         Row("core.step, undisturbed", unit, spread([quiet]), None, best),
         Row("core.step, Cycles alone", unit, spread(alone), None, bars_s),
-        Row("whole engine, every event", unit, spread(engine), None, "step, exchange, checks"),
+        Row(
+            "whole engine, every event",
+            unit,
+            spread(engine),
+            None,
+            "step, exchange, checks; and the market is drawn",
+        ),
         Row("a Cycle until its effects are out, p50", "ms", spread(p50), None, "in the engine"),
         Row(
             "a Cycle until its effects are out, p99",
             "ms",
             spread(p99),
             Budget(10.0, at_least=False),
-            "in the engine; neither journal nor network is there yet",
+            "in the engine, without a journal",
+        ),
+        Row("a durable commit, p50", "ms", spread([1e3 * percentile(commits, 0.5)]), None, ""),
+        Row("a durable commit, p99", "ms", spread([1e3 * percentile(commits, 0.99)]), None, ""),
+        Row(
+            "a Cycle with its commits, p99",
+            "ms",
+            spread([1e3 * percentile(journaled, 0.99)]),
+            Budget(10.0, at_least=False),
+            f"{len(commits):,} commits; the network is not in it",
         ),
     ]
     return Section(f"step in plain Python, ten symbols, {run.trades:,} trades", rows)

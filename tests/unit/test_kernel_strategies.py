@@ -14,7 +14,7 @@ from bot.core.kernel.codes import (
 )
 from bot.core.kernel.params import Params
 from bot.core.kernel.records import SymbolState
-from bot.core.kernel.strategies import crossed, entry_signal, exit_signal, reward
+from bot.core.kernel.strategies import entry_signal, exit_signal, reward
 
 P = Params(warmup_bars=200, trend_band=0.5, momentum_entry=2.0, reversion_entry=2.0)
 
@@ -121,8 +121,13 @@ def test_the_reference_strategy_wants_a_cross_through_zero(
         (0.9, 0.4, 0),  # falling back is not a cross
     ],
 )
-def test_crossed(previous: float, current: float, side: int) -> None:
-    assert crossed(previous, current, 0.5) == side
+def test_a_level_is_crossed_once(previous: float, current: float, side: int) -> None:
+    p = Params(momentum_entry=0.5, trend_band=0.5, warmup_bars=0)
+    s = SymbolState(prev_score=previous, score=current, prev_spread=previous, spread=current)
+    s.regime = TRENDING
+    for kind in (MOMENTUM, TREND):
+        wish = entry_signal(kind, s, p)
+        assert (wish > 0.0) - (wish < 0.0) == side
 
 
 @pytest.mark.parametrize(

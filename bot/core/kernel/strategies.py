@@ -12,24 +12,16 @@ from bot.core.kernel.registry import kernel
 
 
 @kernel
-def crossed(previous: float, current: float, level: float) -> int:
-    """Return 1 when the value rose through `level`, -1 when it fell through `-level`, else 0."""
-    if previous < level <= current:
-        return 1
-    if previous > -level >= current:
-        return -1
-    return 0
-
-
-@kernel
 def trend_signal(s: SymbolState, p: Params) -> float:
     """Follow the averages when they part decisively, in a trending market only."""
     if s.regime != TRENDING or p.trend_band <= 0.0:
         return 0.0
-    side = crossed(s.prev_spread, s.spread, p.trend_band)
-    if side == 0:
-        return 0.0
-    return side * (abs(s.spread) / p.trend_band + s.adx / 100.0)
+    before, now, band = s.prev_spread, s.spread, p.trend_band
+    if before < band <= now:
+        return now / band + s.adx / 100.0
+    if before > -band >= now:
+        return now / band - s.adx / 100.0
+    return 0.0
 
 
 @kernel
@@ -37,10 +29,10 @@ def momentum_signal(s: SymbolState, p: Params) -> float:
     """Follow a mean return that is significant against its own noise, unless the market panics."""
     if s.regime == PANIC or p.momentum_entry <= 0.0:
         return 0.0
-    side = crossed(s.prev_score, s.score, p.momentum_entry)
-    if side == 0:
-        return 0.0
-    return side * (abs(s.score) / p.momentum_entry)
+    before, now, entry = s.prev_score, s.score, p.momentum_entry
+    if before < entry <= now or before > -entry >= now:
+        return now / entry
+    return 0.0
 
 
 @kernel
