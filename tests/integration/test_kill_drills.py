@@ -9,7 +9,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,8 +18,8 @@ import pytest
 
 from bot.adapters.latches import Latches
 from bot.adapters.paper_store import PaperStore
-from tests.integration.test_service import PATIENCE_S, Bot
 from tests.support.counts import Count
+from tests.support.processes import PATIENCE_S, Bot, real_bot
 
 FULL_MB = 6
 
@@ -78,12 +77,8 @@ def held(bot: Bot) -> list[float]:
 
 @pytest.fixture
 def bot() -> Iterator[Bot]:
-    with tempfile.TemporaryDirectory() as folder:  # short: a socket's path is limited
-        made = Bot(Path(folder))
+    with real_bot() as made:
         yield made
-        for process in made.processes:
-            process.kill()
-            process.communicate()
 
 
 def test_running(bot: Bot) -> None:

@@ -1,6 +1,5 @@
 """The market goes on while the bot is dead: what happened meanwhile is found, booked and told."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,14 +7,13 @@ import pytest
 from bot.adapters.journal_reader import JournalReader
 from bot.core.kernel.codes import FLAT
 from bot.core.market import DAY_MS, HOUR_MS
-from bot.core.state import State
-from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot
+from bot.shell.assemble import Bot, open_paper_bot
 from bot.shell.config import load_config
-from bot.shell.engine import Outcome
 from bot.shell.paper import synthetic_source
 from bot.shell.paper_venue import MOST_AWAY_MS
 from bot.shell.recovery import MOST_MISSED
 from bot.shell.replay import replay
+from tests.support.lasting import recovered
 
 CONFIG = load_config(
     None, ['symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]', "stops.min=0.005", "stops.atr=1.0"]
@@ -30,17 +28,7 @@ def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(folder: Path, now: int | None = None) -> Bot:
-    """Open the bot and recover it at market time `now`."""
-    bot = open_paper_bot(CONFIG, SOURCE, folder, durable=False)
-
-    def commit(outcomes: Sequence[Outcome], state: State) -> bool:
-        bot.journal.commit(outcomes, state)
-        return True
-
-    begin_run(bot, CONFIG, {})
-    bot.engine.commit = commit
-    recover_bot(bot, CONFIG, bot.engine.state.now_ms if now is None else now)
-    return bot
+    return recovered(CONFIG, SOURCE, folder, now)
 
 
 def into_a_position(bot: Bot) -> int:

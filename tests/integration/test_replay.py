@@ -9,12 +9,12 @@ import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.core.messages import Configured
-from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot
 from bot.shell.build import to_params, to_tiers
 from bot.shell.cli import main
 from bot.shell.config import load_config
 from bot.shell.paper import synthetic_source
 from bot.shell.replay import replay
+from tests.support.lasting import recovered
 
 SETTINGS = ['symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]']
 CONFIG = load_config(None, SETTINGS)
@@ -23,15 +23,7 @@ SOURCE = synthetic_source(CONFIG, CONFIG.timeframe_ms, 16, None)
 
 def trade(folder: Path, bars: int, *, clean: bool, reconfigure: bool = False) -> None:
     """Go on for some bars; end in order, or as a process that died."""
-    bot: Bot = open_paper_bot(CONFIG, SOURCE, folder, durable=False)
-
-    def commit(outcomes: object, state: object) -> bool:
-        bot.journal.commit(outcomes, state)  # type: ignore[arg-type]
-        return True
-
-    begin_run(bot, CONFIG, {})
-    bot.engine.commit = commit
-    recover_bot(bot, CONFIG, bot.engine.state.now_ms)
+    bot = recovered(CONFIG, SOURCE, folder)
     for i in range(bars):
         if reconfigure and i == bars // 2:
             new = load_config(None, [*SETTINGS, "risk.max_positions=1", "stops.atr=3.5"])

@@ -6,87 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
 from tests.support.counts import Count
-
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
-
-
-class Bot:
-    """A state directory, and the processes that work on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.state = folder / "s"
-        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "RADBOT_LOCK_DIR": str(folder)}
-        self.processes: list[subprocess.Popen[str]] = []
-
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.command_of(*words, "--state", str(self.state))
-
-    def command_of(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bot", *words],
-            env=self.env,
-            cwd=self.state.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-
-    def start(self, *more: str) -> subprocess.Popen[str]:
-        """Start the bot and wait until it says that it is ready."""
-        process = self.spawn(*more)
-        self.until(lambda told: told.get("source") == "bot" and told["ready"])
-        return process
-
-    def spawn(self, *more: str) -> subprocess.Popen[str]:
-        """Start the bot."""
-        words = ["paper", "--speed", "1200", "--metrics-port", "0", "--state", str(self.state)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bot", *words, *more],
-            env=self.env,
-            cwd=self.state.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def status(self) -> dict[str, Any]:
-        done = self.command("status", "--json")
-        return json.loads(done.stdout) if done.stdout else {}
-
-    def until(self, wanted: Any) -> dict[str, Any]:
-        """Ask for the status until it is as wanted."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            told = self.status()
-            if told and wanted(told):
-                return told
-        raise AssertionError(f"not in time, was {self.status()}")
+from tests.support.processes import PATIENCE_S, Bot, real_bot
 
 
 @pytest.fixture
 def bot() -> Iterator[Bot]:
-    with tempfile.TemporaryDirectory() as folder:  # short: a socket's path is limited
-        made = Bot(Path(folder))
+    with real_bot() as made:
         yield made
-        for process in made.processes:
-            process.kill()
-            process.communicate()
 
 
 def test_a_killed_bot_goes_on_and_can_be_killed_by_the_switch(bot: Bot) -> None:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,14 +15,12 @@ import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.journal_schema import BOUNDS
-from bot.core.state import State
-from bot.shell.assemble import begin_run, open_paper_bot, recover_bot
 from bot.shell.config import load_config
-from bot.shell.engine import Outcome
 from bot.shell.paper import synthetic_source
 from bot.shell.replay import replay
 from tests.support.counts import Count
 from tests.support.crash import in_child
+from tests.support.lasting import recovered
 
 SETTINGS = [
     'symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]',
@@ -43,15 +40,7 @@ def live(folder: Path, bars: int, *, clean: bool) -> None:
     """Start, trade for some bars, end in order or not at all."""
     config = load_config(None, SETTINGS)
     source = synthetic_source(config, config.timeframe_ms, SEED, None)
-    bot = open_paper_bot(config, source, folder, durable=False)
-
-    def commit(outcomes: Sequence[Outcome], state: State) -> bool:
-        bot.journal.commit(outcomes, state)
-        return True
-
-    begin_run(bot, config, {})
-    bot.engine.commit = commit
-    recover_bot(bot, config, bot.engine.state.now_ms)
+    bot = recovered(config, source, folder)
     for _ in range(bars):
         bot.engine.pump(bot.venue.next_ms() or 0)
     if not clean:

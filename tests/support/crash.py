@@ -242,8 +242,8 @@ class Mortal:
         assert self.venue.call("pyramided") == []
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Run `work` in a forked process; return its exit code, negative for a signal."""
+def forked(work: Callable[[], object]) -> int:
+    """Run `work` in a forked process; return its id."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -253,21 +253,19 @@ def in_child(work: Callable[[], object]) -> int:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    _, status = os.waitpid(pid, 0)
+    return pid
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run `work` in a forked process; return its exit code, negative for a signal."""
+    _, status = os.waitpid(forked(work), 0)
     return os.waitstatus_to_exitcode(status)
 
 
 def killed_after(work: Callable[[], object], seconds: float) -> int:
     """Run `work` in a forked process and kill it after so long; return its exit code, 0 when it was
     faster."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+    pid = forked(work)
     watch = os.pidfd_open(pid)
     ended, _, _ = select.select([watch], [], [], seconds)
     os.close(watch)
