@@ -84,8 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--state",
         type=Path,
         metavar="DIR",
-        help="journal, latches and the simulated account; a run goes on where the last one "
-        "stopped (default: $RADBOT_STATE, else state/paper; with --speed max: nothing is kept)",
+        help="journal, latches and the simulated account; the next run goes on with them, and the "
+        "market has gone on meanwhile (default: $RADBOT_STATE, else state/paper; with --speed max: "
+        "nothing is kept)",
     )
     service.add_argument(
         "--metrics-port",
