@@ -4,7 +4,7 @@ import faulthandler
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def serve(
     )
     parts = build_parts(bot, config, wish, notifier, stop, telemetry, commands)
     daemon = Daemon(bot.engine, parts)
-    parts.listeners += [terminal.show, log_effects]
+    parts.listeners += [terminal.show, log_effects(bot.engine.state.symbols)]
     publisher = Publisher(bot, parts, commands, terminal)
     parts.publish = publisher.publish
     parts.reload = Reloader(bot, config, wish.reread, telemetry).reload
@@ -181,17 +181,24 @@ def build_parts(
     )
 
 
-def log_effects(_event: Event, effects: list[Effect]) -> None:
-    """Write what a person may want to know to the log; a terminal shows it itself."""
-    for effect in effects:
-        if isinstance(effect, Notice):
-            level = LEVELS[effect.level]
-            extra = {"kind": effect.kind, "symbol": effect.symbol, "market_ms": effect.now_ms}
-            notices.log(level, effect.text, extra=extra)
-        elif isinstance(effect, TradeClosed):
-            trade = effect.trade
-            extra = {"kind": "trade", "symbol": trade.symbol, "market_ms": trade.exit_time}
-            notices.info("trade closed: %+.2f USDT", trade.pnl, extra=extra)
+def log_effects(names: Sequence[str]) -> Callable[[Event, list[Effect]], None]:
+    """Return what writes to the log what a person may want to know; a terminal shows it itself."""
+
+    def told(level: int, text: str, kind: str, symbol: int, market_ms: int) -> None:
+        name = names[symbol] if symbol >= 0 else None
+        notices.log(level, text, extra={"kind": kind, "symbol": name, "market_ms": market_ms})
+
+    def log_all(_event: Event, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Notice):
+                level = LEVELS[effect.level]
+                told(level, effect.text, effect.kind, effect.symbol, effect.now_ms)
+            elif isinstance(effect, TradeClosed):
+                trade = effect.trade
+                text = f"trade closed: {trade.pnl:+.2f} USDT"
+                told(logging.INFO, text, "trade", trade.symbol, trade.exit_time)
+
+    return log_all
 
 
 class Publisher:

@@ -178,5 +178,6 @@ def test_under_a_service_manager_the_log_is_json(bot: Bot) -> None:
     told = [json.loads(process.stderr.readline()) for _ in range(3)]
     assert {one["logger"] for one in told} == {"radbot.notices"}
     assert {"time", "level", "message", "kind", "symbol", "market_ms"} <= set(told[0])
+    assert told[0]["symbol"].endswith("-USDT-PERP")
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 0
