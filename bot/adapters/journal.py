@@ -31,7 +31,6 @@ from bot.core.messages import (
     Event,
     Level,
     Notice,
-    OrderFilled,
     PlaceOrder,
     Tick,
     TradeClosed,
@@ -160,10 +159,9 @@ class Journal:
             now = event.now_ms
             bodies = json.dumps([encode_member(effect) for effect in effects])
             rows["events"].append((now, json.dumps(encode_member(event)), bodies))
-            fill_id = event.fill_id if isinstance(event, OrderFilled) else ""
-            fill_id = fill_id or str(getattr(event, "entry_id", ""))
-            if fill_id:
-                rows["fills"].append((now, fill_id, json.dumps(encode_member(event))))
+            entry_id = str(getattr(event, "entry_id", ""))
+            if entry_id:
+                rows["fills"].append((now, entry_id, json.dumps(encode_member(event))))
             if isinstance(event, Cycle):
                 equity = (now, state.world.account.equity)
                 rows["equity"].append(equity)

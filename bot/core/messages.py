@@ -116,6 +116,11 @@ class OrderFilled:
     """with `side`, what the exchange says of a fill whose order we have forgotten"""
     side: int = 0
 
+    @property
+    def entry_id(self) -> str:
+        """A fill is one of the account's records, as funding and liquidations are."""
+        return self.fill_id
+
     def __post_init__(self) -> None:
         if not (self.contracts > 0.0 and self.price > 0.0 and math.isfinite(self.fee)):
             raise InvariantError(f"expected a fill above 0 at a price above 0, was {self}")

@@ -50,7 +50,7 @@ def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:
 def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -> list[Effect]:
     """Book a reduction that no live order of ours stands behind."""
     k = event.symbol
-    state.puzzles.pop(event.fill_id if isinstance(event, OrderFilled) else event.entry_id, None)
+    state.puzzles.pop(event.entry_id, None)
     pos, spec = state.world.positions[k], state.world.specs[k]
     book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
     if pos.contracts > 0.0:

@@ -9,6 +9,7 @@ is recognised by its id.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import (
     Event,
@@ -96,8 +97,7 @@ def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
 def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the account's records that are not booked yet, by time."""
     for entry in sorted(seen.entries, key=lambda entry: entry.now_ms):
-        name = entry.fill_id if isinstance(entry, OrderFilled) else entry.entry_id
-        if name not in state.fill_ids:
+        if entry.entry_id not in state.fill_ids:
             yield replace(entry, now_ms=max(entry.now_ms, state.now_ms))
 
 
@@ -155,8 +155,7 @@ def trading(state: State, k: int) -> bool:
 
 def wallet_news(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the wallet when our books do not explain it, or when a doubt about it is over."""
-    account = state.world.account
-    ours = account.deposits + account.realised - account.fees + account.funding
+    ours = wallet(state.world.account)
     differs = abs(seen.wallet - ours) > WALLET_TOLERANCE * max(1.0, abs(ours))
     if differs or state.wallet_doubts:
         yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet)

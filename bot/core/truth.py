@@ -6,7 +6,7 @@ touched; a read may be older than what we know, so a difference counts only when
 """
 
 from bot.core.fills import end_order
-from bot.core.kernel.accounting import book_reduce
+from bot.core.kernel.accounting import book_reduce, wallet
 from bot.core.kernel.codes import EXTERNAL, FLAT, SIDE_NAMES
 from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
 from bot.core.modes import Cause
@@ -154,7 +154,7 @@ def on_position_agrees(state: State, event: PositionAgrees) -> list[Effect]:
 def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
     """The wallet is not what our books say: a jump holds new entries until a person has looked."""
     account = state.world.account
-    ours = account.deposits + account.realised - account.fees + account.funding
+    ours = wallet(account)
     gap = event.wallet - ours
     if abs(gap) <= EQUITY_JUMP * max(account.equity, 0.0):
         state.wallet_doubts = 0

@@ -78,14 +78,19 @@ def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: No
     began = time.monotonic()
     out = Replay()
     blank = template(list(reader.symbols()), reader.identity())
-    for segment in segments(reader):
-        state = reader.state_at(segment.first, blank)
-        if not replay_segment(reader, segment, state, out, say):
-            continue
-        if segment.end is None:
-            compare_states(segment, state, reader.load_state(blank_of(state)), out)
-        elif segment.same_run:
-            compare_states(segment, state, reader.state_at(segment.end, blank), out)
+    stretches = segments(reader)
+    state = reader.state_at(stretches[0].first, blank)
+    for segment in stretches:
+        reached = replay_segment(reader, segment, state, out, say)
+        if segment.end is None:  # under the parameters in force by then
+            stored = reader.load_state(state)
+        else:
+            stored = reader.state_at(segment.end, blank)
+        if stored is None:
+            break
+        if reached and segment.same_run:
+            compare_states(segment, state, stored, out)
+        state = stored
     out.runs, out.unclean = reader.runs()
     out.seconds = time.monotonic() - began
     return out
@@ -100,11 +105,6 @@ def segments(reader: JournalReader) -> list[Segment]:
     found = [Segment(n, end, run, run == other) for (n, run), (end, other) in pairwise(stored)]
     last, run = stored[-1]
     return [*found, Segment(last, None, run, True)]
-
-
-def blank_of(state: State) -> State:
-    """Return a template with the parameters in force at the end of the replay."""
-    return State(state.world, state.symbols, state.installation)
 
 
 def replay_segment(
@@ -135,13 +135,13 @@ def replay_segment(
     return True
 
 
-def compare_states(segment: Segment, state: State, stored: State | None, out: Replay) -> None:
+def compare_states(segment: Segment, state: State, stored: State, out: Replay) -> None:
     """Compare the state that was reached with the stored one, part by part."""
-    if stored is None or state.digest() == stored.digest():
+    pairs = zip(state.digest_parts(), stored.digest_parts(), strict=True)
+    names = [now[0] for now, was in pairs if now != was]
+    if not names:
         out.states += 1
         return
-    now, was = dict(state.digest_parts()), dict(stored.digest_parts())
-    names = [name for name in now if now[name] != was.get(name)]
     what = f"another state at the end of this stretch: {', '.join(names)}"
     n = segment.end if segment.end is not None else 0
     out.add(Difference(n, state.now_ms, segment.run_id, what, [], []))

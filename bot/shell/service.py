@@ -13,7 +13,7 @@ from bot.adapters.metrics import MetricsServer
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
 from bot.core.errors import BotError
-from bot.core.messages import Configured, Effect, Event, Level, Notice, TradeClosed
+from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult
 from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot, socket_path
@@ -32,11 +32,7 @@ from bot.shell.terminal import Terminal
 
 log = logging.getLogger("radbot")
 notices = logging.getLogger("radbot.notices")
-LEVELS = {
-    Level.INFO: logging.INFO,
-    Level.WARNING: logging.WARNING,
-    Level.CRITICAL: logging.CRITICAL,
-}
+LEVELS = logging.getLevelNamesMapping()  # ours have the same names
 HOST = "127.0.0.1"
 MEMORY_LIMIT = 1_750 * 2**20  # bytes; systemd's MemoryHigh is above it (DESIGN section 6)
 RECOVERY_EXTENDS_S = 30.0
@@ -191,7 +187,7 @@ def log_effects(names: Sequence[str]) -> Callable[[Event, list[Effect]], None]:
     def log_all(_event: Event, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Notice):
-                level = LEVELS[effect.level]
+                level = LEVELS[effect.level.value]
                 told(level, effect.text, effect.kind, effect.symbol, effect.now_ms)
             elif isinstance(effect, TradeClosed):
                 trade = effect.trade

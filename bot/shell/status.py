@@ -6,6 +6,7 @@ Money is USDT, prices USDT per base coin, times ms UTC, drawdown and daily loss 
 
 from typing import Any
 
+from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT, MODE_NAMES, REASON_NAMES, SIDE_NAMES, STRATEGY_NAMES
 from bot.core.kernel.records import Account, Position, Trade
 from bot.core.orders import Order
@@ -80,7 +81,7 @@ def describe_account(account: Account) -> Plain:
         "drawdown": account.drawdown,
         "max_drawdown": account.max_drawdown,
         "daily_loss": account.daily_loss,
-        "wallet": account.deposits + account.realised - account.fees + account.funding,
+        "wallet": wallet(account),
         "deposits": account.deposits,
         "realised": account.realised,
         "fees": account.fees,

@@ -89,7 +89,6 @@ class Market(Protocol):
     def cancel(self, wish: CancelOrder, now: int) -> Event | None: ...
     def poll(self, until_ms: int) -> Event | None: ...
     def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot: ...
-    def next_ms(self) -> int | None: ...
 
 
 class Outsider(Protocol):
@@ -153,6 +152,10 @@ class FaultyVenue:
                 return fault
         return None
 
+    def cut(self, fault: Fault, now: int) -> None:
+        """Let nothing pass for as long as the fault says."""
+        self.down_until = now + int(fault.seconds * 1000)
+
     def check_line(self, now: int) -> None:
         """Raise UnreachableError while the line is down."""
         if now < self.down_until:
@@ -167,7 +170,7 @@ class FaultyVenue:
             case Kind.REJECT:
                 return OrderRejected(now, order.client_id, "system is busy (injected)")
             case Kind.DISCONNECT:
-                self.down_until = now + int(fault.seconds * 1000)
+                self.cut(fault, now)
                 self.check_line(now)
             case Kind.LATE | Kind.UNKNOWN:
                 self.market.submit(order, now)
@@ -181,7 +184,7 @@ class FaultyVenue:
         if fault is None:
             return self.told(self.market.cancel(wish, now), now)
         if fault.kind is Kind.DISCONNECT:
-            self.down_until = now + int(fault.seconds * 1000)
+            self.cut(fault, now)
             self.check_line(now)
         if fault.kind is Kind.LATE:
             self.market.cancel(wish, now)
@@ -231,7 +234,7 @@ class FaultyVenue:
                 self.swapped = event
                 return None
             case Kind.DISCONNECT:
-                self.down_until = now + int(fault.seconds * 1000)
+                self.cut(fault, now)
                 return None
             case Kind.OLD_CLOCK:
                 return replace(event, now_ms=event.now_ms - OLD_MS)
@@ -276,6 +279,3 @@ class FaultyVenue:
 
     def check_equity(self, ours: float) -> None:
         """Nothing: while faults are at work the two may differ until the next read."""
-
-    def next_ms(self) -> int | None:
-        return self.market.next_ms()

@@ -1,5 +1,6 @@
 """The exchange's side of the money: wallet and positions of its own, apart from the bot's books."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.core.errors import InvariantError
@@ -118,9 +119,13 @@ class Ledger:
 
     def equity(self) -> float:
         """Return wallet plus unrealised profit at the marks, USDT."""
+        return self.equity_at(self.marks)
+
+    def equity_at(self, prices: Sequence[float]) -> float:
+        """Return wallet plus unrealised profit at prices by symbol, USDT."""
         unrealised = 0.0
         for k, held in enumerate(self.held):
-            gap = self.marks[k] - held.entry_price
+            gap = prices[k] - held.entry_price
             unrealised += held.side * gap * held.contracts * self.specs[k].multiplier
         return self.wallet + unrealised
 

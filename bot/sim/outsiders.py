@@ -58,6 +58,7 @@ class TickOutsider:
     """Others on a TickMarket; the bot hears of their trades as an exchange tells them."""
 
     def __init__(self, market: TickMarket) -> None:
+        self.market = market
         self.exchange = market.exchange
         self.number = 0
 
@@ -65,7 +66,7 @@ class TickOutsider:
         self.number += 1
         order = close_order(self.exchange.ledger, symbol, share, self.number)
         if order is not None:
-            self.exchange.submit(order, max(now, self.exchange.now_ms))
+            self.market.submit(order, now)
 
     def liquidate(self, symbol: int, now: int) -> None:
         del now

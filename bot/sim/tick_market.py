@@ -21,6 +21,7 @@ class TickMarket:
 
     def __init__(self, exchange: TickExchange, rows: Iterator[Row], timeframe_ms: int) -> None:
         self.exchange = exchange
+        self.records = exchange.records
         self.timeframe_ms = timeframe_ms
         self.path = QuotePath(exchange.specs, timeframe_ms)
         self.rows = rows
@@ -29,7 +30,7 @@ class TickMarket:
 
     def submit(self, order: PlaceOrder, now: int) -> Event | None:
         """Send an order; a client id that was used before is refused."""
-        known = self.exchange.records.finished, self.exchange.transit
+        known = self.records.finished, self.exchange.transit
         if any(order.client_id in names for names in known):
             return OrderRejected(now, order.client_id, "clientOid already exists")
         self.exchange.submit(order, max(now, self.exchange.now_ms))
@@ -66,15 +67,11 @@ class TickMarket:
     def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot:
         """Return a read of the account. Orders on their way cannot be asked for yet."""
         arrived = tuple(name for name in asked if name not in self.exchange.transit)
-        return self.exchange.records.read(self.exchange.ledger, arrived, since_ms, now)
+        return self.records.read(self.exchange.ledger, arrived, since_ms, now)
 
     def check_equity(self, ours: float) -> None:
         """Compare the bot's equity at a bar's end with ours at the last prices, as a bot on a real
         exchange does; raise InvariantError when they differ by more than 0.1 %."""
-        ledger, last = self.exchange.ledger, self.exchange.last
-        theirs = ledger.wallet
-        for k, held in enumerate(ledger.held):
-            gap = held.side * (last[k] - held.entry_price)
-            theirs += gap * held.contracts * ledger.specs[k].multiplier
+        theirs = self.exchange.ledger.equity_at(self.exchange.last)
         if abs(ours - theirs) > EQUITY_TOLERANCE * max(1.0, abs(theirs)):
             raise InvariantError(f"equity {ours!r} differs from the exchange's {theirs!r}")

@@ -37,20 +37,12 @@ from tests.support.crash import (
     in_child,
     killed_after,
 )
+from tests.support.lasting import BUSY
 
 SEED = 16
 WARM_BARS = 120
 TRADED_BARS = 60
-CONFIG = load_config(
-    None,
-    [
-        'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
-        "warmup_bars=60",
-        "regime.slow=60",
-        "stops.trail_start=0",
-        "stops.atr=1.0",
-    ],
-)
+CONFIG = load_config(None, BUSY)
 
 
 SEAMS = Count("kill -9 at seams")

@@ -13,7 +13,7 @@ from bot.shell.paper import synthetic_source
 from bot.shell.paper_venue import MOST_AWAY_MS
 from bot.shell.recovery import MOST_MISSED
 from bot.shell.replay import replay
-from tests.support.lasting import recovered
+from tests.support.lasting import check_books, recovered
 
 CONFIG = load_config(
     None, ['symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]', "stops.min=0.005", "stops.atr=1.0"]
@@ -50,12 +50,7 @@ def test_what_happened_meanwhile_is_booked(tmp_path: Path, bars: int) -> None:
 
     bot = start(tmp_path / "s", died_ms + bars * MINUTE + 1_000)
     state = bot.engine.state
-    seen = bot.venue.snapshot((), 0, state.now_ms)
-    for k, holding in enumerate(seen.holdings):
-        pos = state.world.positions[k]
-        assert (holding.side, holding.contracts) == (pos.side, pos.contracts)
-        if holding.side != FLAT:
-            assert state.covered(k) >= holding.contracts
+    check_books(state, bot.venue.snapshot((), 0, state.now_ms))
     # All bars but the last are history; the last one is decided, and the indicators stand there.
     due = bot.venue.decides_ms()
     assert due is not None

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 from bot.adapters.journal import Journal
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
-from bot.core.kernel.codes import FLAT
 from bot.core.market import Row
 from bot.core.messages import CancelOrder, Command, Event, Operator, PlaceOrder, Role
 from bot.core.reconcile import Snapshot
@@ -25,6 +24,7 @@ from bot.shell.offline import run_identity
 from bot.shell.recovery import recover, skip_unwritten
 from bot.shell.replay import replay
 from bot.sim.paper_market import PaperMarket
+from tests.support.lasting import check_books
 
 RESTART_MS = 2_000
 
@@ -222,11 +222,7 @@ class Mortal:
         """Compare books and exchange; every position must rest under stops of its size."""
         state = self.state
         seen = self.venue.snapshot((), 0, state.now_ms)
-        for k, holding in enumerate(seen.holdings):
-            pos = state.world.positions[k]
-            assert (holding.side, holding.contracts) == (pos.side, pos.contracts), (k, holding, pos)
-            if holding.side != FLAT:
-                assert state.covered(k) >= holding.contracts, f"{k} is uncovered"
+        check_books(state, seen)
         resting = {report.client_id for report in seen.open_orders}
         live = {o.request.client_id for o in state.orders.values() if o.rests}
         waiting = {
@@ -236,9 +232,6 @@ class Mortal:
         }
         assert live <= resting, live - resting
         assert resting <= live | waiting, resting - live
-        account = state.world.account
-        ours = account.deposits + account.realised - account.fees + account.funding
-        assert abs(ours - seen.wallet) < 1e-6, (ours, seen.wallet)
         assert self.venue.call("pyramided") == []
 
 

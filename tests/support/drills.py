@@ -36,9 +36,9 @@ from bot.shell.telemetry import Telemetry
 from bot.sim.faults import Fault, FaultyVenue
 from bot.sim.outsiders import PaperOutsider, TickOutsider
 from bot.sim.paper_market import PaperMarket
-from bot.sim.records import Records
 from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
+from tests.support.lasting import BUSY, check_books
 
 INSTALLATION = "drill"
 STEP_MS = 2_500
@@ -51,11 +51,7 @@ SNAPSHOT_S = 10.0
 CONFIG = load_config(
     None,
     [
-        'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
-        "warmup_bars=60",
-        "regime.slow=60",
-        "stops.trail_start=0",
-        "stops.atr=1.0",
+        *BUSY,
         "stops.min=0.005",
         "stops.max=0.01",
         "momentum.reward=1.0",
@@ -109,9 +105,6 @@ class Drill:
             )
             self.market = TickMarket(exchange, iter(rows), world.params.timeframe_ms)
             outsider = TickOutsider(self.market)
-        self.records: Records = (
-            self.market.records if profile == "bar" else self.market.exchange.records  # type: ignore[union-attr]
-        )
         self.venue = FaultyVenue(self.market, outsider, plan)
         self.state = State(world, source.symbols, INSTALLATION)
         self.engine = Engine(self.state, self.venue)
@@ -178,24 +171,17 @@ class Drill:
     def check(self) -> None:
         """Compare the books with the exchange's; nothing may be lost, doubled or left over."""
         state = self.state
-        ledger, book = self.market.exchange.ledger, self.market.exchange.book
-        for k, held in enumerate(ledger.held):
-            pos = state.world.positions[k]
-            assert (held.side, held.contracts) == (pos.side, pos.contracts), (k, held, pos)
-            if held.side != FLAT:
-                assert state.covered(k) >= held.contracts, f"{k}: uncovered"
-        ours = {name for name in book.orders if is_ours(INSTALLATION, name)}
+        check_books(state, self.market.snapshot((), 0, self.clock.now_ms))
+        resting = self.market.exchange.book.orders
+        ours = {name for name in resting if is_ours(INSTALLATION, name)}
         assert ours == set(state.orders), ours ^ set(state.orders)
-        account = state.world.account
-        wallet = account.deposits + account.realised - account.fees + account.funding
-        assert abs(wallet - ledger.wallet) < 1e-6, (wallet, ledger.wallet)
         self.check_entries()
 
     def check_entries(self) -> None:
         """See that no position was ever built by two entries, and no order traded too much."""
         holders: dict[int, str] = {}
         held = [0.0 for _ in self.state.symbols]
-        for entry in self.records.entries:
+        for entry in self.market.records.entries:
             if isinstance(entry, OrderFilled):
                 k = entry.symbol
                 if entry.client_id.endswith("-entry"):

@@ -1,13 +1,38 @@
-"""A lasting paper bot without its daemon: opened, recovered, and driven bar by bar by a test."""
+"""What tests of a lasting bot have in common: one that trades often, opened and recovered without
+its daemon, and the comparison of its books with its exchange.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from bot.core.kernel.codes import FLAT
+from bot.core.reconcile import Snapshot
 from bot.core.state import State
 from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot
 from bot.shell.config import Config
 from bot.shell.engine import Outcome
 from bot.shell.paper import Source
+
+BUSY = [
+    'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
+    "warmup_bars=60",
+    "regime.slow=60",
+    "stops.trail_start=0",
+    "stops.atr=1.0",
+]
+"""settings under which a bot soon trades, and often"""
+
+
+def check_books(state: State, seen: Snapshot) -> None:
+    """Compare positions, their stops and the wallet with a read of the exchange."""
+    for k, holding in enumerate(seen.holdings):
+        pos = state.world.positions[k]
+        assert (holding.side, holding.contracts) == (pos.side, pos.contracts), (k, holding, pos)
+        if holding.side != FLAT:
+            assert state.covered(k) >= holding.contracts, f"{k} is uncovered"
+    account = state.world.account
+    ours = account.deposits + account.realised - account.fees + account.funding
+    assert abs(ours - seen.wallet) < 1e-6, (ours, seen.wallet)
 
 
 def recovered(config: Config, source: Source, folder: Path, now: int | None = None) -> Bot:

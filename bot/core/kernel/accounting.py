@@ -98,6 +98,12 @@ def book_funding(a: Account, pos: Position, amount: float) -> None:
 
 
 @kernel
+def wallet(a: Account) -> float:
+    """Return the money that is there without the profit of open positions, USDT."""
+    return a.deposits + a.realised - a.fees + a.funding
+
+
+@kernel
 def mark_equity(w: World) -> float:
     """Set and return the equity at the marks, and keep the largest difference of the two paths."""
     a = w.account
@@ -111,7 +117,7 @@ def mark_equity(w: World) -> float:
             mark = w.symbols[k].mark
             unrealised += pos.side * (mark - pos.entry_price) * quantity
             held += pos.side * mark * quantity
-    equity = a.deposits + a.realised - a.fees + a.funding + unrealised
+    equity = wallet(a) + unrealised
     tolerance = IDENTITY_TOLERANCE * max(1.0, abs(equity) / 1e4)
     a.identity_error = max(a.identity_error, abs(equity - (a.cash + held)) / tolerance)
     a.equity = equity
