@@ -29,17 +29,19 @@ done
 # Says itself what to do where the distribution's Python is too old.
 sh scripts/find-python.sh >/dev/null
 
-# promtool alone: the package would bring a server that starts by itself.
-command -v promtool >/dev/null 2>&1 && exit 0
-if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+fetch_promtool() ( # promtool alone: the package would bring a server that starts by itself
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
     echo "system: fetching promtool" >&2
-    folder=$(mktemp -d)
+    folder=$(mktemp -d) || return 1
     trap 'rm -rf "$folder"' EXIT
-    apt-get update -qq
-    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus)
-    dpkg-deb -x "$folder"/prometheus_*.deb "$folder/unpacked"
-    install -m 0755 "$folder/unpacked/usr/bin/promtool" /usr/local/bin/promtool
-else
+    apt-get update -qq &&
+        (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus) &&
+        dpkg-deb -x "$folder"/prometheus_*.deb "$folder/unpacked" &&
+        install -m 0755 "$folder/unpacked/usr/bin/promtool" /usr/local/bin/promtool
+)
+
+# Only tests need it, so its absence stops nothing.
+if ! command -v promtool >/dev/null 2>&1 && ! fetch_promtool; then
     echo "promtool: expected on PATH, found nowhere; it comes with Prometheus" \
         "(https://prometheus.io/download). Its tests fail without it." >&2
 fi

@@ -79,9 +79,13 @@ TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "win_rate_ratio": ("gauge", ("window",), "Share of winners; absent without trades."),
     "trade_duration_average_seconds": ("gauge", (), "Average of the last 20 trades."),
     "sharpe_ratio": ("gauge", (), "From daily equity, 365 days, risk-free 0; absent under 2 days."),
-    "orders_total": ("counter", ("role", "outcome"), "Orders of this process by what became."),
+    "orders_total": (
+        "counter",
+        ("role", "outcome"),
+        "Orders of this process by what was heard of them; each part of a fill counts.",
+    ),
     "errors_total": ("counter", ("kind",), "Errors of this process by kind."),
-    "errors_last_hour": ("gauge", (), "Exchange errors within the last hour."),
+    "errors_last_hour": ("gauge", (), "Exchange errors within the last hour, 11 at most."),
     "collisions_total": ("counter", ("kind",), "Collisions of strategies by kind."),
     "collisions_unresolved_total": ("counter", (), "Must be 0 always."),
 }

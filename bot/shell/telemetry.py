@@ -14,6 +14,7 @@ from bot.adapters.metrics import Published
 from bot.core.kernel.codes import FLAT, MODE_NAMES
 from bot.core.kernel.records import Trade
 from bot.core.kernel.sizing import position_cap
+from bot.core.market import DAY_MS
 from bot.core.messages import (
     Cycle,
     Effect,
@@ -29,19 +30,21 @@ from bot.core.messages import (
 from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown
 from bot.core.performance import sharpe_ratio
-from bot.core.state import State
+from bot.core.state import ERROR_WINDOW_MS, State
 from bot.shell.status import describe
 
 WINDOWS = (10, 20)
 KINDS = ("timeout", "unreachable", "rejected", "rate_limited", "journal", "malformed", "other")
 OUTCOMES = {
-    PlaceOrder: "sent",
+    PlaceOrder: "placed",
     OrderAccepted: "accepted",
     OrderRejected: "rejected",
     OrderFilled: "filled",
     OrderCancelled: "cancelled",
     OutcomeUnknown: "unknown",
 }
+DENIED = "denied"
+"""the outcome of an order that never left: it waited for no answer"""
 DAYS = 400  # daily equities kept for the Sharpe ratio
 MOST_SENT = 1_000
 ONE = ()
@@ -71,7 +74,7 @@ class Telemetry:
         self.monotonic = monotonic
         self.started_s = time.time()
         self.latest = Published(at=monotonic())
-        self.orders = {(role.value, o): 0 for role in Role for o in OUTCOMES.values()}
+        self.orders = {(role.value, o): 0 for role in Role for o in (*OUTCOMES.values(), DENIED)}
         self.errors = dict.fromkeys(KINDS, 0)
         self.pnls: deque[float] = deque(maxlen=max(WINDOWS))
         self.durations: deque[float] = deque(maxlen=max(WINDOWS))
@@ -81,7 +84,7 @@ class Telemetry:
         self.latency_s = self.waited_s = 0.0
         self.answers = 0
         self.sent: dict[str, float] = {}
-        """orders without an answer, and when they went out (monotonic)"""
+        """orders without an answer, and when they went out (monotonic); the newest MOST_SENT"""
         self.writable = True
 
     def restore(self, trades: Sequence[Trade], daily: Sequence[tuple[int, float]]) -> None:
@@ -94,20 +97,24 @@ class Telemetry:
         """Count one event and its effects."""
         self.events += 1
         outcome = OUTCOMES.get(type(event))
+        if isinstance(event, OrderRejected):
+            if event.local:
+                outcome = DENIED
+                self.sent.pop(event.client_id, None)
+            else:
+                self.errors["rejected"] += 1
         if outcome is not None:
             self._answered(str(getattr(event, "client_id", "")), outcome)
-        if isinstance(event, OrderRejected) and not event.local:
-            self.errors["rejected"] += 1
         if isinstance(event, Cycle):
             self.cycle_s = time.time()
-            if event.now_ms % 86_400_000 == 0:
+            if event.now_ms % DAY_MS == 0:
                 self.daily.append(state.world.account.equity)
         for effect in effects:
             if isinstance(effect, PlaceOrder):
                 self.sent[effect.client_id] = self.monotonic()
                 if len(self.sent) > MOST_SENT:
                     self.sent.pop(next(iter(self.sent)))
-                self.orders[effect.role.value, "sent"] += 1
+                self.orders[effect.role.value, OUTCOMES[PlaceOrder]] += 1
             elif isinstance(effect, TradeClosed):
                 self._add_trade(effect.trade)
 
@@ -152,7 +159,8 @@ class Telemetry:
         account = state.world.account
         samples["fast_drawdown_ratio"] = {ONE: account.fast_drawdown}
         samples["collisions_unresolved_total"] = {ONE: float(account.collisions_unresolved)}
-        samples["errors_last_hour"] = {ONE: float(len(state.error_times))}
+        recent = [t for t in state.error_times if t > state.now_ms - ERROR_WINDOW_MS]
+        samples["errors_last_hour"] = {ONE: float(len(recent))}
         samples["ready"] = {ONE: float(ready)}
         labelled = self._labelled(state, told)
         health = {
