@@ -14,7 +14,7 @@ from bot.core.errors import BotError
 from bot.core.kernel.records import Account, Intent, Position, SymbolState, Trade, World
 from bot.core.modes import Cause, Modes
 from bot.core.orders import Order
-from bot.core.state import REMEMBERED_FILLS, Guard, State
+from bot.core.state import REMEMBERED_FILLS, Guard, State, Watch
 
 SCHEMA_VERSION = 1
 READABLE_FROM = 1
@@ -144,6 +144,7 @@ def restore_state(parts: Mapping[str, bytes], template: State) -> State:
         last_error_ms=core["last_error_ms"],
         read_ms=core.get("read_ms", 0),
         wallet_doubts=core.get("wallet_doubts", 0),
+        watch=decode(Watch, core.get("watch", {})),
     )
 
 

@@ -108,13 +108,18 @@ def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
             f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
         )
         effects.append(Notice(now_ms, Level.WARNING, "symbol_locked", k, text))
+    return [*effects, *note_error(state, now_ms)]
+
+
+def note_error(state: State, now_ms: int) -> list[Effect]:
+    """Count an exchange error of the account: more than ten an hour tighten the mode."""
     state.last_error_ms = now_ms
     recent = [t for t in state.error_times if t > now_ms - ERROR_WINDOW_MS]
     state.error_times = [*recent, now_ms][-(ERROR_BURST + 1) :]
     if len(state.error_times) > ERROR_BURST and state.modes.tighten(Cause.EXCHANGE_ERRORS, now_ms):
         text = f"more than {ERROR_BURST} exchange errors within an hour"
-        effects.append(Notice(now_ms, Level.CRITICAL, "mode", -1, f"REDUCE_ONLY: {text}"))
-    return effects
+        return [Notice(now_ms, Level.CRITICAL, "mode", -1, f"REDUCE_ONLY: {text}")]
+    return []
 
 
 def on_cancelled(state: State, event: OrderCancelled) -> list[Effect]:

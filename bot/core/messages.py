@@ -17,6 +17,8 @@ from bot.core.market import Bar
 from bot.core.modes import Cause
 from bot.core.observations import (
     ForeignOrder,
+    ForeignPosition,
+    LossSeen,
     OrderMissing,
     OrderResting,
     OutcomeUnknown,
@@ -210,6 +212,8 @@ Event = (
     | OrderMissing
     | StrayOrder
     | ForeignOrder
+    | ForeignPosition
+    | LossSeen
     | PositionSeen
     | PositionAgrees
     | WalletSeen

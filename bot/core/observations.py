@@ -48,6 +48,14 @@ class ForeignOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignPosition:
+    """A read shows a position in a contract that is not configured. It is never touched."""
+
+    now_ms: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class PositionSeen:
     """A read shows a position that differs from our books after everything known was booked.
 
@@ -76,6 +84,18 @@ class WalletSeen:
 
     now_ms: int
     wallet: float
+
+
+@dataclass(frozen=True, slots=True)
+class LossSeen:
+    """A read shows what is held at the exchange's marks, between two cycles: a limit is exceeded,
+    or one was when the account was read last.
+
+    `equity` is our wallet and what the positions would bring at these marks, USDT.
+    """
+
+    now_ms: int
+    equity: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,3 +222,15 @@ def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
     trade = Trade()
     finish_trade(state.world, k, now_ms, reason, trade)
     return [TradeClosed(trade), *clear_orders(state, k)]
+
+
+def cancel_entries(state: State) -> list[Effect]:
+    """Cancel every entry that may still trade."""
+    return [
+        cancel(order) for k in range(len(state.symbols)) for order in staying(state, k, Role.ENTRY)
+    ]
+
+
+def close_all(state: State, reason: int) -> list[Effect]:
+    """Leave every position at the market."""
+    return [e for k in range(len(state.symbols)) for e in exit_order(state, k, reason)]

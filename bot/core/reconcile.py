@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
+from bot.core.losses import equity_at, exceeds
 from bot.core.messages import (
     Event,
     FundingSettled,
@@ -22,6 +23,8 @@ from bot.core.messages import (
 )
 from bot.core.observations import (
     ForeignOrder,
+    ForeignPosition,
+    LossSeen,
     OrderMissing,
     OrderResting,
     PositionAgrees,
@@ -75,6 +78,8 @@ class Snapshot:
     asked: tuple[str, ...] = ()
     reports: dict[str, OrderReport] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
+    foreign: tuple[str, ...] = ()
+    """contracts that are held and not configured"""
 
 
 def in_doubt(state: State) -> tuple[str, ...]:
@@ -92,6 +97,7 @@ def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
     yield from unexpected_orders(state, seen)
     yield from position_news(state, seen)
     yield from wallet_news(state, seen)
+    yield from loss_news(state, seen)
 
 
 def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
@@ -128,6 +134,8 @@ def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
             yield StrayOrder(now, report.client_id, report.symbol)
         else:
             yield ForeignOrder(now, report.client_id, report.symbol)
+    for name in seen.foreign:
+        yield ForeignPosition(now, name)
 
 
 def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
@@ -159,3 +167,11 @@ def wallet_news(state: State, seen: Snapshot) -> Iterator[Event]:
     differs = abs(seen.wallet - ours) > WALLET_TOLERANCE * max(1.0, abs(ours))
     if differs or state.wallet_doubts:
         yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet)
+
+
+def loss_news(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield the equity at the exchange's marks when it is beyond a limit, or was before."""
+    now = max(seen.now_ms, state.now_ms)
+    equity = equity_at(state.world, [holding.mark for holding in seen.holdings])
+    if equity is not None and (exceeds(state, equity, now) or state.watch.breach_ms):
+        yield LossSeen(now, equity)

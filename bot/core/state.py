@@ -48,6 +48,18 @@ class Guard:
 
 
 @dataclass(slots=True)
+class Watch:
+    """What reads of the account have shown and time must confirm."""
+
+    wallet_since: int = 0
+    """ms; the first of the reads in a row whose wallet our books do not explain"""
+    wallet_gap: float = 0.0
+    """what the newest of them had more than our books, USDT"""
+    breach_ms: int = 0
+    """the first read in a row that showed a loss beyond a limit of the kill switch"""
+
+
+@dataclass(slots=True)
 class State:
     """The core's memory. `world` is the kernel's part; the rest exists only where orders are
     real."""
@@ -78,6 +90,7 @@ class State:
     on it, so it is not part of the digest"""
     wallet_doubts: int = 0
     """reads in a row of a wallet that our books do not explain"""
+    watch: Watch = field(default_factory=Watch)
 
     def __post_init__(self) -> None:
         if not self.guards:
@@ -191,5 +204,5 @@ class State:
             ("errors", repr((self.error_times, self.last_error_ms))),
             ("puzzles", repr(self.puzzles)),
             ("fill ids", repr(sorted(self.fill_ids))),
-            ("wallet doubts", repr(self.wallet_doubts)),
+            ("wallet doubts", repr((self.wallet_doubts, self.watch))),
         ]

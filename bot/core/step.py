@@ -15,6 +15,7 @@ from typing import Any
 from bot.core.errors import InvariantError
 from bot.core.fills import (
     entry_order,
+    note_error,
     on_accepted,
     on_cancelled,
     on_filled,
@@ -34,6 +35,7 @@ from bot.core.kernel.codes import (
 )
 from bot.core.kernel.decide import decide, judge
 from bot.core.kernel.params import Params
+from bot.core.losses import on_loss_seen
 from bot.core.messages import (
     Command,
     Condition,
@@ -59,6 +61,8 @@ from bot.core.messages import (
 from bot.core.modes import Cause, Clearer
 from bot.core.observations import (
     ForeignOrder,
+    ForeignPosition,
+    LossSeen,
     OrderMissing,
     OrderResting,
     OutcomeUnknown,
@@ -69,11 +73,20 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.outside import on_liquidated
-from bot.core.protect import cancel, exit_order, guard_positions, place_stop, staying
+from bot.core.protect import (
+    cancel,
+    cancel_entries,
+    close_all,
+    exit_order,
+    guard_positions,
+    place_stop,
+    staying,
+)
 from bot.core.risk import review
 from bot.core.state import ERROR_QUIET_MS, State
 from bot.core.truth import (
     on_foreign,
+    on_foreign_position,
     on_missing,
     on_position_agrees,
     on_position_seen,
@@ -82,6 +95,7 @@ from bot.core.truth import (
     on_transferred,
     on_unknown,
     on_wallet_seen,
+    settle_wallet,
 )
 
 
@@ -179,18 +193,6 @@ def mode_notice(state: State, before: str) -> list[Effect]:
     return [Notice(state.now_ms, level, "mode", -1, f"{before} -> {state.modes.name}: {causes}")]
 
 
-def cancel_entries(state: State) -> list[Effect]:
-    """Cancel every entry that may still trade."""
-    return [
-        cancel(order) for k in range(len(state.symbols)) for order in staying(state, k, Role.ENTRY)
-    ]
-
-
-def close_all(state: State, reason: int) -> list[Effect]:
-    """Leave every position at the market."""
-    return [e for k in range(len(state.symbols)) for e in exit_order(state, k, reason)]
-
-
 def on_operator(state: State, event: Operator) -> list[Effect]:
     """Obey a person: in every mode, and before anything a strategy wants."""
     before = state.modes.name
@@ -208,30 +210,36 @@ def on_operator(state: State, event: Operator) -> list[Effect]:
         effects += [cancel(order) for order in staying(state, event.symbol, Role.ENTRY)]
         effects += exit_order(state, event.symbol, OPERATOR)
     else:
-        resume(state)
+        effects += resume(state)
     return effects + mode_notice(state, before)
 
 
-def resume(state: State) -> None:
+def resume(state: State) -> list[Effect]:
     """Clear what only a person clears. Drawdown is measured anew from the equity of this moment."""
+    effects = settle_wallet(state) if Cause.EQUITY_JUMP in state.modes.causes else []
     for cause in [c for c in state.modes.causes if c.clearer is Clearer.PERSON]:
         state.modes.clear(cause, Clearer.PERSON)
     account = state.world.account
     account.killed_at = 0
     account.peak_equity = mark_equity(state.world)
     account.window_head = account.window_tail
+    state.watch.breach_ms = 0
+    return effects
 
 
 def on_condition(state: State, event: Condition) -> list[Effect]:
     """Take what the shell observes: such a cause comes and goes with its condition."""
     before = state.modes.name
-    if event.active:
-        state.modes.tighten(event.cause, event.now_ms)
-    else:
+    effects: list[Effect] = []
+    if not event.active:
         state.modes.clear(event.cause, Clearer.CONDITION)
+    elif state.modes.tighten(event.cause, event.now_ms) and (
+        event.cause is Cause.EXCHANGE_UNREACHABLE
+    ):
+        effects = note_error(state, event.now_ms)  # an outage is one error, however long it is
     if event.cause is Cause.RECOVERING:  # every start; nothing a person must hear of
         return []
-    return mode_notice(state, before)
+    return [*effects, *mode_notice(state, before)]
 
 
 def on_tick(state: State, event: Tick) -> list[Effect]:
@@ -273,6 +281,8 @@ HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
     OrderMissing: on_missing,
     StrayOrder: on_stray,
     ForeignOrder: on_foreign,
+    ForeignPosition: on_foreign_position,
+    LossSeen: on_loss_seen,
     PositionSeen: on_position_seen,
     PositionAgrees: on_position_agrees,
     WalletSeen: on_wallet_seen,

@@ -12,6 +12,7 @@ from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
 from bot.core.modes import Cause
 from bot.core.observations import (
     ForeignOrder,
+    ForeignPosition,
     OrderMissing,
     OrderResting,
     OutcomeUnknown,
@@ -111,6 +112,11 @@ def on_foreign(state: State, event: ForeignOrder) -> list[Effect]:
     return foreign(state, event.now_ms, f"open order {event.client_id} is not ours")
 
 
+def on_foreign_position(state: State, event: ForeignPosition) -> list[Effect]:
+    """Somebody holds a contract on this account that we do not trade."""
+    return foreign(state, event.now_ms, f"position in {event.name}, which is not configured")
+
+
 def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
     """The position differs from our books: lock the symbol; when it lasts, follow."""
     k = event.symbol
@@ -153,33 +159,47 @@ def on_position_agrees(state: State, event: PositionAgrees) -> list[Effect]:
 
 def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
     """The wallet is not what our books say: a jump holds new entries until a person has looked."""
-    account = state.world.account
+    account, watch = state.world.account, state.watch
     ours = wallet(account)
-    gap = event.wallet - ours
-    if abs(gap) <= EQUITY_JUMP * max(account.equity, 0.0):
+    watch.wallet_gap = event.wallet - ours
+    if abs(watch.wallet_gap) <= EQUITY_JUMP * max(account.equity, 0.0):
         state.wallet_doubts = 0
         return []
+    if state.wallet_doubts == 0:
+        watch.wallet_since = event.now_ms
     state.wallet_doubts += 1
-    if state.wallet_doubts < DIFFERENT_READS or not state.modes.tighten(
-        Cause.EQUITY_JUMP, event.now_ms
-    ):
+    # A fill changes the wallet at once, and is on the list of fills only a little later.
+    lasting = event.now_ms - watch.wallet_since >= DIFFERENT_MS
+    if state.wallet_doubts < DIFFERENT_READS or not lasting:
+        return []
+    if not state.modes.tighten(Cause.EQUITY_JUMP, event.now_ms):
         return []
     text = f"wallet is {event.wallet:,.2f} USDT on the exchange and {ours:,.2f} in our books"
     return [Notice(event.now_ms, Level.CRITICAL, "equity_jump", -1, text)]
 
 
+def settle_wallet(state: State) -> list[Effect]:
+    """Book what a person has looked at and accepts: the difference of the wallet becomes a
+    transfer. Without this the doubt would come back with the next read."""
+    gap, state.watch.wallet_gap, state.wallet_doubts = state.watch.wallet_gap, 0.0, 0
+    return move_money(state, gap) if gap != 0.0 else []
+
+
 def on_transferred(state: State, event: Transferred) -> list[Effect]:
     """Money came or went by a person's hand: no profit and no loss, so every peak moves along."""
-    if not state.first_sight(event.entry_id):
-        return []
+    return move_money(state, event.amount) if state.first_sight(event.entry_id) else []
+
+
+def move_money(state: State, amount: float) -> list[Effect]:
+    """Book a transfer of `amount` USDT, and move every equity that losses are measured from."""
     account = state.world.account
-    account.deposits += event.amount
-    account.cash += event.amount
-    account.equity += event.amount
-    account.peak_equity += event.amount
-    account.day_equity += event.amount
+    account.deposits += amount
+    account.cash += amount
+    account.equity += amount
+    account.peak_equity += amount
+    account.day_equity += amount
     window = state.world.window_equity
     for i in range(account.window_head, account.window_tail):
-        window[i % len(window)] += event.amount
-    text = f"{'deposit' if event.amount > 0.0 else 'withdrawal'} of {abs(event.amount):,.2f} USDT"
-    return [Notice(event.now_ms, Level.INFO, "transfer", -1, text)]
+        window[i % len(window)] += amount
+    text = f"{'deposit' if amount > 0.0 else 'withdrawal'} of {abs(amount):,.2f} USDT"
+    return [Notice(state.now_ms, Level.INFO, "transfer", -1, text)]

@@ -52,6 +52,8 @@ class Parts:
     """when the market goes on; None when it is over"""
     listeners: list[Callable[[Event, list[Effect]], None]] = field(default_factory=list)
     snapshot_s: float = 10.0
+    prompted: Callable[[], bool] = lambda: False
+    """whether the venue has a reason to be read now: something was heard or is awaited"""
     memory_limit: int = 0
     """bytes; 0 is none"""
     resident: Callable[[], int] = lambda: 0
@@ -67,6 +69,7 @@ class Daemon:
         self.engine = engine
         self.parts = parts
         self.audited = self.kept_house = self.pruned = parts.monotonic()
+        self.reads = engine.reads
         self.journal_works = True
         engine.commit = self.commit
         engine.listener = self.heard
@@ -147,7 +150,6 @@ class Daemon:
         try:
             engine.pump(now)
             self.audit_if_due(now)
-            self.declare_outage(now, active=False)
         except UnreachableError as error:
             parts.telemetry.error("unreachable")
             self.declare_outage(now, active=True, why=str(error))
@@ -172,12 +174,16 @@ class Daemon:
 
     def audit_if_due(self, now: int) -> None:
         """Read the account from time to time, also when no cycle does."""
-        moment = self.parts.monotonic()
-        if moment - self.audited >= self.parts.snapshot_s or self.in_doubt():
-            self.audited = moment
-            self.engine.audit(now)
-        self.parts.telemetry.account_read()
-        self.parts.progress.met("account", moment)
+        parts, engine = self.parts, self.engine
+        moment = parts.monotonic()
+        due = moment - self.audited >= parts.snapshot_s or self.in_doubt()
+        if due or engine.reading or parts.progress.outage or parts.prompted():
+            engine.audit(now)
+        if engine.reads != self.reads:  # a cycle may have read it, too
+            self.reads, self.audited = engine.reads, moment
+            parts.telemetry.account_read()
+            parts.progress.met("account", moment)
+            self.declare_outage(now, active=False)
 
     def in_doubt(self) -> bool:
         """Return whether an order waits for the exchange's word."""

@@ -66,6 +66,10 @@ class Engine:
         self.record = Record()
         self.errors: list[str] = []
         """kinds of venue errors since somebody looked"""
+        self.reading = False
+        """a read of the account is under way"""
+        self.reads = 0
+        """reads of the account that were taken in"""
 
     def feed(self, *events: Event) -> None:
         """Take events, then everything that follows from them without time passing."""
@@ -159,11 +163,20 @@ class Engine:
         if cycle.now_ms % DAY_MS == 0:
             self.record.daily.append((cycle.now_ms, equity))
 
-    def audit(self, now: int = 0) -> None:
-        """Read the account and repair what the books have wrong. Raises UnreachableError."""
+    def audit(self, now: int = 0) -> bool:
+        """Read the account and repair what the books have wrong.
+
+        Return False while the read is under way: call again. Raises UnreachableError.
+        """
         state = self.state
         since = state.read_ms - LOOK_BACK_MS
+        self.reading = False
         seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
+        if seen is None:
+            self.reading = True
+            return False
         for event in reconcile(state, seen):
             self.feed(event)
         state.read_ms = max(state.read_ms, seen.now_ms)
+        self.reads += 1
+        return True

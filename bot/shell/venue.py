@@ -25,9 +25,11 @@ class Venue(Protocol):
     def poll(self, until_ms: int) -> Event | None:
         """Return the next thing that happened up to `until_ms`, None when there is nothing."""
 
-    def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot:
+    def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot | None:
         """Return a read of the account: open orders, positions, the orders `asked` for, and the
-        records since `since_ms`. Raises UnreachableError unless all of it was read."""
+        records since `since_ms`; None while the read is under way: call again.
+
+        Raises UnreachableError unless all of it was read."""
 
     def check_equity(self, ours: float) -> None:
         """Raise InvariantError when our equity differs from the venue's by more than its

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.messages import CancelOrder, Effect, OrderFilled, Role
+from bot.core.messages import CancelOrder, Command, Effect, OrderFilled, Role
 from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown, Transferred
 from bot.core.orders import Status
@@ -223,13 +223,48 @@ def test_a_trade_that_never_fits_is_foreign_in_the_end() -> None:
     assert desk.feed(replace(stranger, now_ms=desk.now)) == []
 
 
-def test_a_wallet_that_jumps_holds_entries_from_the_second_read_on() -> None:
+def test_a_wallet_that_jumps_and_stays_so_holds_entries() -> None:
     desk = in_a_trade()
     wallet = read(desk).wallet * 1.01
     seen(desk, read(desk, wallet=wallet))
+    seen(desk, read(desk, wallet=wallet))  # a fill may be late on the list of fills
     assert Cause.EQUITY_JUMP not in desk.state.modes.causes
-    seen(desk, read(desk, wallet=wallet))
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(seen(desk, read(desk, wallet=wallet))) == ["equity_jump"]
     assert Cause.EQUITY_JUMP in desk.state.modes.causes
+
+
+def test_a_wallet_that_is_right_again_is_no_jump() -> None:
+    desk = in_a_trade()
+    wallet = read(desk).wallet * 1.01
+    seen(desk, read(desk, wallet=wallet))
+    desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk))
+    assert kinds(seen(desk, read(desk, wallet=wallet))) == []
+    assert desk.state.modes.causes == {}
+
+
+def test_a_person_who_resumes_accepts_the_wallet_as_it_is() -> None:
+    desk = in_a_trade()
+    account, ours = desk.state.world.account, read(desk).wallet
+    deposits, peak = account.deposits, account.peak_equity
+    seen(desk, read(desk, wallet=ours + 50.0))
+    desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk, wallet=ours + 50.0))
+    assert "transfer" in kinds(desk.say(Command.RESUME, "a rebate"))
+    assert account.deposits == pytest.approx(deposits + 50.0)
+    assert account.peak_equity <= peak + 50.0
+    desk.wait(60)
+    assert seen(desk, read(desk, wallet=ours + 50.0)) == []
+    assert desk.state.modes.causes == {}
+
+
+def test_a_position_that_is_not_configured_is_foreign() -> None:
+    desk = in_a_trade()
+    effects = seen(desk, read(desk, foreign=("PEPE-USDT-PERP",)))
+    assert kinds(effects) == ["foreign_order"]
+    assert "PEPE-USDT-PERP" in notices(effects)[0].text
+    assert Cause.FOREIGN_ORDER in desk.state.modes.causes
 
 
 @pytest.mark.parametrize("amount", [500.0, -500.0])
