@@ -129,6 +129,8 @@ def expectation(node: Node) -> str:
     """
     if "anyOf" in node:
         return ", or ".join(expectation(_resolved(option)) for option in node["anyOf"])
+    if node.get("format") == "uri":
+        return "an address like https://api.example.com"
     if "enum" in node:
         return "one of " + ", ".join(node["enum"])
     if "const" in node:
@@ -143,6 +145,7 @@ def expectation(node: Node) -> str:
         "number": "a number",
         "integer": "a whole number",
         "string": "a name",
+        "boolean": "true or false",
         "object": "a section of keys",
         "null": "null",
     }

@@ -15,6 +15,7 @@ def broken_rules(config: Config) -> Iterator[Finding]:
     yield from _risk(config)
     yield from _tiers(config)
     yield from _periods_and_stops(config)
+    yield from _exchange(config)
     yield from _timing(config)
 
 
@@ -130,6 +131,32 @@ def _periods_and_stops(config: Config) -> Iterator[Finding]:
             f"expected reversion.exit above -{value_text(config.reversion.entry)} (minus the "
             f"entry), was {value_text(config.reversion.exit)}",
         )
+
+
+def _exchange(config: Config) -> Iterator[Finding]:
+    exchange = config.exchange
+    for name in ("futures_url", "spot_url"):
+        url = str(getattr(exchange, name))
+        if is_loopback(url):
+            continue
+        if url.startswith("http://"):
+            yield Finding(
+                (("exchange", name),),
+                f"expected https, or a simulator on this machine (http://127.0.0.1:...), was {url}",
+            )
+        if exchange.speed != 1.0:
+            yield Finding(
+                (("exchange", "speed"), ("exchange", name)),
+                f"expected 1 against {url}, was {value_text(exchange.speed)}; only a simulator on "
+                "this machine runs faster",
+            )
+    yield from _below(config, "exchange.timeout_s", "timing.watchdog_s")
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether an address is a simulator on this machine."""
+    host = url.partition("://")[2].partition(":")[0]
+    return host == "localhost" or host.startswith("127.")
 
 
 def _timing(config: Config) -> Iterator[Finding]:

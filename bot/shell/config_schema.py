@@ -31,6 +31,9 @@ type Multiple = Annotated[float, Field(gt=0, le=100)]
 type Period = Annotated[int, Field(ge=2, le=5000)]
 type Usdt = Annotated[float, Field(ge=0, le=1e9)]
 type Seconds = Annotated[float, Field(gt=0, le=3600)]
+type Url = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9.:-]+$", json_schema_extra={"format": "uri"})
+]
 
 
 class _Section(BaseModel):
@@ -241,6 +244,31 @@ class Paper(_Section):
     )
 
 
+class Exchange(_Section):
+    """The exchange of live trading. Credentials are files, never configuration."""
+
+    futures_url: Url = Field("https://api-futures.kucoin.com", description="KuCoin Futures.")
+    spot_url: Url = Field(
+        "https://api.kucoin.com", description="KuCoin, for questions about the key and the account."
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=10)] = Field(
+        5.0, description="A request without an answer is given up after this, seconds."
+    )
+    ipv4: bool = Field(
+        True, description="Go out over IPv4 only: keys are bound to IPv4 addresses."
+    )
+    websocket: bool = Field(
+        True, description="Hear of fills at once; without it the next read of the account tells."
+    )
+    max_clock_offset_s: Seconds = Field(
+        1.0, description="Live trading refuses to start when the host's clock is off by more."
+    )
+    speed: Annotated[float, Field(ge=1, le=1000)] = Field(
+        1.0,
+        description="Market seconds per second; above 1 only against a simulator on this machine.",
+    )
+
+
 class Timing(_Section):
     """Deadlines of the running bot, seconds. They must hold in this order: uncovered_alert_s <
     uncovered_close_s < watchdog_s; bar_wait_s below the timeframe; bar_wait_s and snapshot_s below
@@ -300,6 +328,7 @@ class Config(_Section):
     reversion: Reversion = Reversion()
     regime: Regime = Regime()
     paper: Paper = Paper()
+    exchange: Exchange = Exchange()
     timing: Timing = Timing()
 
     @property

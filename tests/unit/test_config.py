@@ -153,7 +153,7 @@ def test_names_in_the_schema_are_those_of_the_core() -> None:
 def test_every_key_says_what_it_means() -> None:
     sections: list[type[BaseModel]] = [Config, TierRow]
     sections += [type(value) for _, value in Config() if isinstance(value, BaseModel)]
-    assert len(sections) == 11
+    assert len(sections) == 12
     for section in sections:
         assert section.__doc__
         for name, field in section.model_fields.items():
@@ -196,4 +196,4 @@ def test_the_hash_changes_with_everything_that_is_traded(option: str) -> None:
 
 
 def test_what_is_outside_the_hash_is_known() -> None:
-    assert {"balance", "paper", "timing"} == NOT_TRADING
+    assert {"balance", "paper", "timing", "exchange"} == NOT_TRADING

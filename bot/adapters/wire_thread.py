@@ -1,0 +1,57 @@
+"""An asyncio loop in a thread of its own: ccxt is asynchronous, the trading loop is not.
+
+The trading loop starts work here and collects results; it never waits inside a decision.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+STOP_S = 5.0
+
+
+class WireThread:
+    """Runs coroutines; `close` cancels what is left of them."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name="wire", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def start[T](self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begin `work` and return at once."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run[T](self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """Do `work` and wait for it. Raises TimeoutError, and what `work` raises."""
+        future = self.start(work)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End every task, then the thread."""
+        if self.loop.is_closed():
+            return
+        with suppress(TimeoutError):
+            self.run(_cancel_all(), STOP_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(STOP_S)
+        if not self.thread.is_alive():
+            self.loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
