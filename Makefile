@@ -26,8 +26,8 @@ validate-config: setup ## Check a configuration file; CONFIG=config/paper.yml
 paper-trade: setup ## Trade an embedded market with simulated money, no keys; options in ARGS
 	@$(WITH_ENV) $(PY) -m bot paper $(ARGS)
 
-live: WILL = trade real money on KuCoin Futures, for a release with a valid GO verdict only
-live: ## Trade with real money (not built yet)
+live: setup ## Trade with real money; asks first. ARGS="--credentials DIR --override-reason TEXT"
+	@$(WITH_ENV) $(PY) -m bot live $(ARGS)
 
 ##@ Research
 
@@ -60,7 +60,7 @@ go-nogo: ## Decide whether to go live, on evidence (not built yet)
 release: WILL = build and sign a release file for the hosts
 release: ## Build and sign a release (not built yet)
 
-live stress optimize go-nogo release:
+stress optimize go-nogo release:
 	@echo 'make $@: not built yet, nothing was done. It will $(WILL).' >&2
 	@exit 1
 

@@ -80,15 +80,19 @@ class BarFeed:
         """Return the end of the newest bar that is closed for sure."""
         return (now - SETTLE_MS) // self.timeframe_ms * self.timeframe_ms
 
-    def next_ms(self) -> int:
-        """Return when there is something to do next."""
+    def begins_ms(self) -> int:
+        """Return when the wanted bar can be asked for."""
         return self.end_ms + SETTLE_MS
+
+    def next_ms(self, now: int) -> int:
+        """Return when there is something to do next, after `now`; answers may come before."""
+        return self.begins_ms() if now < self.begins_ms() else now + RETRY_MS
 
     def poll(self, now: int) -> Event | None:
         """Return the next event up to `now`, None when there is nothing (yet)."""
         if self.ages:
             self.judge_age()
-        if not self.ready and now >= self.next_ms():
+        if not self.ready and now >= self.begins_ms():
             self.work(now)
         return self.ready.popleft() if self.ready else None
 

@@ -143,7 +143,8 @@ def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
     """Book what somebody else closed, at the mark: nobody told us the price or the fee."""
     k = event.symbol
     pos, spec = state.world.positions[k], state.world.specs[k]
-    book_reduce(state.world.account, pos, spec, pos.contracts - event.contracts, event.price, 0.0)
+    price = event.price or state.world.symbols[k].mark  # a flat position comes without a mark
+    book_reduce(state.world.account, pos, spec, pos.contracts - event.contracts, price, 0.0)
     state.guards[k].differs = 0
     state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
     state.relock(k)

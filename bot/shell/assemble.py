@@ -1,10 +1,13 @@
-"""Puts the lasting paper bot together, in the order in which it must be: locks, latches, journal,
-exchange, books, recovery; and takes it apart again."""
+"""Puts a lasting bot together, in the order in which it must be: locks, latches, journal, exchange,
+books, recovery; and takes it apart again. What is said here holds for paper and live; the live
+exchange's own part is in bot/shell/live.py.
+"""
 
 import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,61 +19,121 @@ from bot.core.kernel.records import World
 from bot.core.messages import Command, History, Operator
 from bot.core.state import State
 from bot.shell.build import build_world
+from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
 from bot.shell.config import Config, trading_hash
 from bot.shell.engine import Engine
 from bot.shell.offline import run_identity
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import PaperVenue, open_paper_venue
-from bot.shell.recovery import recover, skip_unwritten
+from bot.shell.recovery import MissedMarket, recover, skip_unwritten
+from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
 
 
 @dataclass(slots=True)
-class Bot:
-    """A bot whose books agree with its exchange, and what must be closed when it ends."""
+class Base:
+    """What every bot has before it knows its exchange."""
 
-    engine: Engine
-    venue: PaperVenue
-    journal: Journal
-    latches: Latches
-    locks: list[InstanceLock]
+    state_dir: Path
     run_id: str
-    resumed: bool
-    """there was something to recover"""
+    locks: list[InstanceLock]
+    latches: Latches
+    journal: Journal
 
     def close(self, *, clean: bool) -> None:
         """Write what is left and give the locks back."""
         self.journal.close(clean=clean)
-        self.venue.store.close()
         for lock in self.locks:
             lock.release()
 
 
-def open_paper_bot(config: Config, source: Source, state_dir: Path, *, durable: bool) -> Bot:
-    """Open the bot of a state directory, or found it; what is missing is made.
+@dataclass(slots=True)
+class Bot[V: LastingVenue]:
+    """A bot on its exchange, not recovered yet, and what must be closed when it ends."""
 
-    Not recovered yet: call `recover_bot`.
+    base: Base
+    engine: Engine
+    venue: V
+    clock: MarketClock
+    recover: Callable[[Config, int], None]
+    """bring the books to the exchange's truth; raises UnreachableError, and may be called again"""
+    source: Source
+    """what is known about its market, for summaries"""
+
+    @property
+    def journal(self) -> Journal:
+        return self.base.journal
+
+    @property
+    def latches(self) -> Latches:
+        return self.base.latches
+
+    @property
+    def run_id(self) -> str:
+        return self.base.run_id
+
+    def close(self, *, clean: bool) -> None:
+        """End in order; the locks are given back last."""
+        try:
+            self.venue.close()
+        finally:
+            self.base.close(clean=clean)
+
+
+def open_base(state_dir: Path, account: str, *, durable: bool) -> Base:
+    """Take the locks of a state directory and of the account on it, and open what is in it.
 
     Raises
     ------
-    InputError : the directory cannot be used, or belongs to another market
+    InputError : the directory cannot be used
     LockedError : another bot is at work on it, or on its account
     JournalError : the journal cannot be written
     """
+    make_folder(state_dir)
+    run_id = f"{int(time.time() * 1000):x}-{secrets.token_hex(3)}"
+    locks = take_locks(state_dir, account, run_id)
+    try:
+        latches = Latches(state_dir / "latches")
+        try:
+            latches.prepare()
+        except OSError as error:  # the bot may still protect and flatten
+            log.error("latches: no reserve could be made: %s", error)
+        journal = Journal.open(state_dir / "journal.sqlite3", durable=durable)
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
+    return Base(state_dir, run_id, locks, latches, journal)
+
+
+def make_folder(state_dir: Path) -> None:
+    """Make the state directory if it is not there; raise InputError when that cannot be."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
         raise InputError(f"{state_dir}: expected a folder for the state, was: {error}") from error
-    run_id = f"{int(time.time() * 1000):x}-{secrets.token_hex(3)}"
-    locks = take_locks(state_dir, run_id)
-    latches = Latches(state_dir / "latches")
-    try:
-        latches.prepare()
-    except OSError as error:  # the bot may still protect and flatten
-        log.error("latches: no reserve could be made: %s", error)
+
+
+def open_paper_bot(
+    config: Config, source: Source, state_dir: Path, *, durable: bool, speed: float | None = None
+) -> Bot[PaperVenue]:
+    """Open the paper bot of a state directory, or found it; what is missing is made.
+
+    Parameters
+    ----------
+    speed : market seconds per second; None is virtual time
+
+    Raises
+    ------
+    InputError : the directory cannot be used, or belongs to another market
+    LockedError, JournalError : as `open_base`
+    """
+    make_folder(state_dir)
+    # A simulated account is its database, wherever a link makes it appear.
+    account = str((state_dir / "paper.sqlite3").resolve())
+    base = open_base(state_dir, account, durable=durable)
     world: World = build_world(config, source.specs, source.start_ms)
-    journal = Journal.open(state_dir / "journal.sqlite3", durable=durable)
     venue, _ = open_paper_venue(
         state_dir / "paper.sqlite3",
         world.params,
@@ -80,13 +143,37 @@ def open_paper_bot(config: Config, source: Source, state_dir: Path, *, durable: 
         source.stream,
         durable=durable,
     )
-    stored = journal.load_state(State(world, source.symbols, INSTALLATION))
+    stored = base.journal.load_state(State(world, source.symbols, INSTALLATION))
     state = stored if stored is not None else State(world, source.symbols, INSTALLATION)
     engine = Engine(state, venue)
     if stored is None:
         for row in source.history:
             engine.feed(History(row.open_ms + world.params.timeframe_ms, row.bars))
-    return Bot(engine, venue, journal, latches, locks, run_id, stored is not None)
+    clock = paper_clock(venue, state, config, speed)
+
+    def recovered(config: Config, now: int) -> None:
+        venue.catch_up(now, state.decided_ms)
+        recover_books(bot, config, now, venue)
+
+    bot = Bot(base, engine, venue, clock, recovered, source)
+    return bot
+
+
+def paper_clock(
+    venue: PaperVenue, state: State, config: Config, speed: float | None
+) -> MarketClock:
+    """Return the clock of a simulated market: it goes on from where the market stood, and the
+    market has gone on meanwhile."""
+    start_ms = max(state.now_ms, venue.market.ended_ms(), 0)
+    if venue.market.progress.open_ms < 0:  # nothing was played yet
+        start_ms = (venue.next_ms() or 0) - config.timeframe_ms
+    if speed is None:
+        return VirtualClock(venue.next_ms, start_ms)
+    stood_ms, start_ms = start_ms, max(start_ms, venue.now_ms(speed))
+    missed = (start_ms - stood_ms) // config.timeframe_ms
+    if missed > 0:
+        log.warning("the market went on without the bot for %d bars", missed)
+    return PacedClock(start_ms, speed)
 
 
 def socket_path(state_dir: Path) -> Path:
@@ -95,33 +182,37 @@ def socket_path(state_dir: Path) -> Path:
     return (Path(runtime) if runtime else state_dir) / "control.sock"
 
 
-def take_locks(state_dir: Path, run_id: str) -> list[InstanceLock]:
+def take_locks(state_dir: Path, account: str, run_id: str) -> list[InstanceLock]:
     """Take the lock of the state directory and that of its account; raise LockedError."""
     note: dict[str, object] = {"state": str(state_dir), "run_id": run_id, "program": "radbot"}
     note["socket"] = str(socket_path(state_dir).absolute())
     own = InstanceLock.acquire(state_dir / "lock", note)
     try:
-        # A simulated account is its database, wherever a link makes it appear.
-        account = str((state_dir / "paper.sqlite3").resolve())
         return [own, InstanceLock.acquire(account_lock_path(account), note)]
     except BaseException:
         own.release()
         raise
 
 
-def begin_run(bot: Bot, config: Config, identity: dict[str, str]) -> None:
+def begin_run[V: LastingVenue](bot: Bot[V], config: Config, identity: dict[str, str]) -> None:
     """Write that a run begins, and the state it begins with."""
-    if not bot.journal.was_clean:
-        skip_unwritten(bot.engine.state)
-    known = {**identity, **run_identity(bot.engine.state.world), "installation": INSTALLATION}
-    known["config_hash"] = trading_hash(config)
-    bot.journal.begin_run(bot.run_id, int(time.time() * 1000), known, bot.engine.state)
-
-
-def recover_bot(bot: Bot, config: Config, now: int) -> None:
-    """Play the market that was missed, and bring the books to the exchange's truth."""
     state = bot.engine.state
-    bot.venue.catch_up(now, state.decided_ms)
+    if not bot.journal.was_clean:
+        skip_unwritten(state)
+    known = {**identity, **run_identity(state.world), "installation": state.installation}
+    known["config_hash"] = trading_hash(config)
+    bot.journal.begin_run(bot.run_id, int(time.time() * 1000), known, state)
+
+
+def recover_books[V: LastingVenue](
+    bot: Bot[V], config: Config, now: int, missed: MissedMarket | None
+) -> None:
+    """Take in what people decided while the bot was down, and what the exchange says.
+
+    `missed` knows the bars the bot has missed; None where the venue tells them itself. Raises
+    UnreachableError; then it is begun again.
+    """
+    state = bot.engine.state
     note = bot.latches.take_resume()
     if note is not None:
         said = f"{note.reason} (by {note.by}, while the bot was down)"
@@ -130,7 +221,7 @@ def recover_bot(bot: Bot, config: Config, now: int) -> None:
     latch = bot.latches.read()
     recover(
         bot.engine,
-        bot.venue,
+        missed,
         now,
         latched=None if latch is None else f"{latch.reason} (latched by {latch.by})",
         warmup_rows=warmup_rows(config),

@@ -18,7 +18,9 @@ from bot.core.market import TIMEFRAMES_MS
 from bot.core.state import State
 from bot.core.summary import RunResult, result_object
 from bot.core.summary_text import text_summary
+from bot.shell.assemble import open_paper_bot
 from bot.shell.cli_control import add_control_commands, state_dir
+from bot.shell.cli_live import add_live_command
 from bot.shell.cli_replay import add_replay_command
 from bot.shell.config import Config, ConfigError, load_config
 from bot.shell.options import (
@@ -45,7 +47,10 @@ examples:
   radbot resume --reason "checked with support"   trade again
   radbot replay state/paper                       was every decision right? after an incident
 
-exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 1 anything else
+  radbot live --help                              real money: what it needs and what it refuses
+
+exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 77 credentials
+refused, 78 account or configuration refused, 1 anything else
 """
 
 
@@ -104,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=validate_command)
+    add_live_command(commands)
     add_control_commands(commands)
     add_replay_command(commands)
     return parser
@@ -165,10 +171,12 @@ def paper_command(args: argparse.Namespace) -> int:
         result = run_paper(engine, market, source, terminal, for_ms)
         state, code = engine.state, 0
     else:
-        wish = Wish(
-            state_dir(args.state), speed, for_ms, args.metrics_port, partial(configuration, args)
+        folder, reread = state_dir(args.state), partial(configuration, args)
+        wish = Wish(folder, for_ms, args.metrics_port, reread, speed)
+        opened = partial(
+            open_paper_bot, config, source, folder, durable=speed is not None, speed=speed
         )
-        result, state, code = run_service(config, source, terminal, wish)
+        result, state, code = run_service(lambda _: opened(), config, terminal, wish)
     if args.trades:
         write_trades(args.trades, result.trades, result.symbols)
     report(result, config, args.json)

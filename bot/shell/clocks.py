@@ -35,6 +35,21 @@ class PacedClock:
         return max(0.0, (moment_ms - self.now()) / 1000.0 / self.speed)
 
 
+class LiveClock:
+    """The exchange's time; `speed` is above 1 only against a simulator."""
+
+    def __init__(self, exchange_now: Callable[[], int], speed: float) -> None:
+        self.exchange_now = exchange_now
+        self.speed = speed
+        self.start_ms = exchange_now()
+
+    def now(self) -> int:
+        return self.exchange_now()
+
+    def seconds_until(self, moment_ms: int) -> float:
+        return max(0.0, (moment_ms - self.now()) / 1000.0 / self.speed)
+
+
 class VirtualClock:
     """Market time that jumps to whatever comes next."""
 

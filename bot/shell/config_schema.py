@@ -254,9 +254,7 @@ class Exchange(_Section):
     timeout_s: Annotated[float, Field(gt=0, le=10)] = Field(
         5.0, description="A request without an answer is given up after this, seconds."
     )
-    ipv4: bool = Field(
-        True, description="Go out over IPv4 only: keys are bound to IPv4 addresses."
-    )
+    ipv4: bool = Field(True, description="Go out over IPv4 only: keys are bound to IPv4 addresses.")
     websocket: bool = Field(
         True, description="Hear of fills at once; without it the next read of the account tells."
     )

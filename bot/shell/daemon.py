@@ -33,6 +33,10 @@ TURN_S = 0.25
 """longest sleep of the loop; what people ask for wakes it at once"""
 HOUSEKEEPING_S = 1.0
 PRUNE_S = 3600.0
+READY_S = 20.0
+"""a start that waits this long for the exchange is up, and halted (DESIGN section 6)"""
+EXTEND_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
 @dataclass(slots=True)
@@ -52,6 +56,8 @@ class Parts:
     """when the market goes on; None when it is over"""
     listeners: list[Callable[[Event, list[Effect]], None]] = field(default_factory=list)
     snapshot_s: float = 10.0
+    take_errors: Callable[[], list[str]] = lambda: []
+    """kinds of errors on the line since the last call"""
     prompted: Callable[[], bool] = lambda: False
     """whether the venue has a reason to be read now: something was heard or is awaited"""
     memory_limit: int = 0
@@ -143,6 +149,36 @@ class Daemon:
             parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
         return 0
 
+    def recover(self, work: Callable[[int], None]) -> bool:
+        """Do the work of recovery until it is done; return False when somebody stopped it.
+
+        An exchange that cannot be reached is waited for, in HALT; after `READY_S` the service
+        manager is told that the bot is up, because it is (DESIGN section 6).
+        """
+        parts = self.parts
+        began, ready, pause_s = parts.monotonic(), False, FIRST_PAUSE_S
+        while not parts.stop.asked:
+            try:
+                work(parts.clock.now())
+            except UnreachableError as error:
+                if error.exit_code != UnreachableError.exit_code:
+                    raise  # a key that is not accepted: waiting changes nothing
+                parts.telemetry.error("unreachable")
+                self.declare_outage(parts.clock.now(), active=True, why=str(error))
+            else:
+                self.declare_outage(parts.clock.now(), active=False)
+                return True
+            if not ready and parts.monotonic() - began >= READY_S:
+                parts.notifier.ready()
+                ready = True
+            elif not ready:
+                parts.notifier.extend(EXTEND_S)
+            self.engine.pump(parts.clock.now())
+            self.finish_turn(parts.clock.now())
+            parts.stop.wait(pause_s)
+            pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
+        return False
+
     def turn(self) -> None:
         """Do everything that is due now."""
         parts, engine = self.parts, self.engine
@@ -153,7 +189,12 @@ class Daemon:
         except UnreachableError as error:
             parts.telemetry.error("unreachable")
             self.declare_outage(now, active=True, why=str(error))
-        for kind in engine.errors:
+        self.finish_turn(now)
+
+    def finish_turn(self, now: int) -> None:
+        """Do what does not need the exchange: count, obey, look at deadlines, publish, ping."""
+        parts, engine = self.parts, self.engine
+        for kind in (*engine.errors, *parts.take_errors()):
             parts.telemetry.error(kind)
         engine.errors.clear()
         parts.obedience.obey(max(now, engine.state.now_ms))

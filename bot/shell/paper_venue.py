@@ -120,6 +120,15 @@ class PaperVenue:
     def close_market(self) -> None:
         self.market.close_market()
 
+    def prompted(self) -> bool:
+        return False
+
+    def take_errors(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self.store.close()
+
     def save(self) -> None:
         """Write what has changed, in one transaction."""
         market = self.market

@@ -42,7 +42,7 @@ class MissedMarket(Venue, Protocol):
 
 def recover(
     engine: Engine,
-    venue: MissedMarket,
+    missed: MissedMarket | None,
     now: int,
     *,
     latched: str | None,
@@ -52,6 +52,7 @@ def recover(
 
     Parameters
     ----------
+    missed : knows the bars that were missed; None where the venue tells them itself
     now : exchange time, ms
     latched : the reason in the latch file, None when there is none
     warmup_rows : bars that warm the indicators up
@@ -66,7 +67,8 @@ def recover(
         engine.feed(Operator(state.now_ms, Command.KILL, latched))
     engine.feed(Condition(state.now_ms, Cause.RECOVERING, True))
     engine.audit(now)
-    see_missed(engine, venue, warmup_rows)
+    if missed is not None:
+        see_missed(engine, missed, warmup_rows)
     # Deadlines: what is uncovered gets its stop, and FLATTEN its exits.
     engine.feed(Tick(max(now, state.now_ms)))
     engine.audit()

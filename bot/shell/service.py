@@ -1,4 +1,4 @@
-"""`radbot paper` as a service: what stands around the daemon, opened and closed in order."""
+"""A lasting bot as a service: what stands around the daemon, opened and closed in order."""
 
 import faulthandler
 import logging
@@ -16,19 +16,20 @@ from bot.core.errors import BotError
 from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult
-from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot, socket_path
+from bot.shell.assemble import Bot, begin_run, socket_path
 from bot.shell.build import to_params, to_tiers
-from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
 from bot.shell.config import Config, trading_hash
 from bot.shell.control import Commands
 from bot.shell.daemon import Daemon, Parts
+from bot.shell.engine import Engine
 from bot.shell.obedience import Obedience
-from bot.shell.paper import Source, result_of
+from bot.shell.paper import result_of
 from bot.shell.progress import Progress
 from bot.shell.status import describe_trade
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry, resident_bytes
 from bot.shell.terminal import Terminal
+from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
 notices = logging.getLogger("radbot.notices")
@@ -37,6 +38,7 @@ HOST = "127.0.0.1"
 MEMORY_LIMIT = 1_750 * 2**20  # bytes; systemd's MemoryHigh is above it (DESIGN section 6)
 RECOVERY_EXTENDS_S = 30.0
 CYCLE_MARGIN_S = 10.0
+ACCOUNT_MARGIN_S = 20.0  # a read of a real exchange may take 15 s, with its tries
 SHOWN_TRADES = 100
 
 
@@ -45,19 +47,24 @@ class Wish:
     """How a run shall be."""
 
     state_dir: Path
-    speed: float | None
-    """market seconds per second; None is virtual time"""
     for_ms: int | None
     """market time after which it ends"""
     metrics_port: int
     reread: Callable[[], Config]
     """reads the configuration again, for SIGHUP"""
+    speed: float | None = 1.0
+    """market seconds per second; None is virtual time"""
 
 
-def run_service(
-    config: Config, source: Source, terminal: Terminal, wish: Wish
+def run_service[V: LastingVenue](
+    open_bot: Callable[[Stop], Bot[V]],
+    config: Config,
+    terminal: Terminal,
+    wish: Wish,
 ) -> tuple[RunResult, State, int]:
     """Trade until stopped; return the summary, the final state and the exit code.
+
+    `open_bot` may wake the loop through what it is given.
 
     Raises
     ------
@@ -68,23 +75,23 @@ def run_service(
     began = time.monotonic()
     notifier = Notifier.from_environ(os.environ)
     notifier.extend(RECOVERY_EXTENDS_S)
-    bot = open_paper_bot(config, source, wish.state_dir, durable=wish.speed is not None)
-    clean = False
-    try:
-        with Stop() as stop:
+    with Stop() as stop:
+        bot = open_bot(stop)
+        clean = False
+        try:
             code = serve(bot, config, terminal, wish, notifier, stop)
-        elapsed_s = time.monotonic() - began
-        trades, daily = bot.journal.trades(), bot.journal.daily()
-        result = result_of(bot.engine, source, elapsed_s, trades, daily)
-        clean = True
-    finally:
-        bot.close(clean=clean)
+            elapsed_s = time.monotonic() - began
+            trades, daily = bot.journal.trades(), bot.journal.daily()
+            result = result_of(bot.engine, bot.source, elapsed_s, trades, daily)
+            clean = True
+        finally:
+            bot.close(clean=clean)
     terminal.stopped(stop.asked)
     return result, bot.engine.state, code
 
 
-def serve(
-    bot: Bot, config: Config, terminal: Terminal, wish: Wish, notifier: Notifier, stop: Stop
+def serve[V: LastingVenue](
+    bot: Bot[V], config: Config, terminal: Terminal, wish: Wish, notifier: Notifier, stop: Stop
 ) -> int:
     """Open what stands beside the loop, recover, run the loop; return the exit code."""
     identity = {
@@ -105,7 +112,7 @@ def serve(
     parts.listeners += [terminal.show, log_effects(bot.engine.state.symbols)]
     publisher = Publisher(bot, parts, commands, terminal)
     parts.publish = publisher.publish
-    parts.reload = Reloader(bot, config, wish.reread, telemetry).reload
+    parts.reload = Reloader(bot.engine, config, wish.reread, telemetry).reload
     metrics = MetricsServer(
         HOST, wish.metrics_port, lambda: telemetry.latest, time.monotonic, stalled_after(config)
     )
@@ -114,7 +121,8 @@ def serve(
         try:
             publisher.publish(bot.engine.state)
             begin_run(bot, config, identity)
-            recover_bot(bot, config, parts.clock.start_ms)
+            if not daemon.recover(lambda now: bot.recover(config, now)):
+                return 0
             publisher.ready = True
             end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
             return daemon.run(end_ms)
@@ -130,8 +138,8 @@ def stalled_after(config: Config) -> float:
     return config.timing.watchdog_s
 
 
-def build_parts(
-    bot: Bot,
+def build_parts[V: LastingVenue](
+    bot: Bot[V],
     config: Config,
     wish: Wish,
     notifier: Notifier,
@@ -140,38 +148,27 @@ def build_parts(
     commands: Commands,
 ) -> Parts:
     """Return what the daemon needs besides the engine."""
-    now = time.monotonic()
-    bar_s = config.timeframe_ms / 1000.0 / (wish.speed or 1.0)
     timing = config.timing
-    cycle_s = bar_s + timing.bar_wait_s + CYCLE_MARGIN_S
+    bar_s = config.timeframe_ms / 1000.0 / (wish.speed or 1.0)
     limits = {
-        "cycle": cycle_s,
-        "account": timing.snapshot_s + CYCLE_MARGIN_S,
+        "cycle": bar_s + timing.bar_wait_s + CYCLE_MARGIN_S,
+        "account": timing.snapshot_s + ACCOUNT_MARGIN_S,
         "protection": timing.uncovered_close_s + CYCLE_MARGIN_S,
     }
-    start_ms = max(bot.engine.state.now_ms, bot.venue.market.ended_ms(), 0)
-    next_ms = bot.venue.next_ms
-    if bot.venue.market.progress.open_ms < 0:  # nothing was played yet
-        start_ms = (next_ms() or 0) - config.timeframe_ms
-    clock: MarketClock = VirtualClock(next_ms, start_ms)
-    if wish.speed is not None:
-        stood_ms, start_ms = start_ms, max(start_ms, bot.venue.now_ms(wish.speed))
-        missed = (start_ms - stood_ms) // config.timeframe_ms
-        if missed > 0:
-            log.warning("the market went on without the bot for %d bars", missed)
-        clock = PacedClock(start_ms, wish.speed)
     return Parts(
         journal=bot.journal,
         latches=bot.latches,
         outbox=Outbox(wish.state_dir / "outbox"),
         notifier=notifier,
-        progress=Progress(limits, now),
+        progress=Progress(limits, time.monotonic()),
         telemetry=telemetry,
         obedience=Obedience(bot.engine, commands, bot.latches),
         stop=stop,
-        clock=clock,
-        next_ms=next_ms,
+        clock=bot.clock,
+        next_ms=bot.venue.next_ms,
         snapshot_s=timing.snapshot_s,
+        prompted=bot.venue.prompted,
+        take_errors=bot.venue.take_errors,
         memory_limit=MEMORY_LIMIT,
         resident=resident_bytes,
     )
@@ -200,8 +197,11 @@ def log_effects(names: Sequence[str]) -> Callable[[Event, list[Effect]], None]:
 class Publisher:
     """Shows each turn's outcome to threads, to the service manager and to the terminal."""
 
-    def __init__(self, bot: Bot, parts: Parts, commands: Commands, terminal: Terminal) -> None:
-        self.bot, self.parts, self.commands, self.terminal = bot, parts, commands, terminal
+    def __init__[V: LastingVenue](
+        self, bot: Bot[V], parts: Parts, commands: Commands, terminal: Terminal
+    ) -> None:
+        self.engine, self.latches = bot.engine, bot.latches
+        self.parts, self.commands, self.terminal = parts, commands, terminal
         self.names = list(bot.engine.state.symbols)
         self.ready = False
         self.shown_ms = 0
@@ -211,14 +211,14 @@ class Publisher:
     def publish(self, state: State) -> None:
         """Replace the picture."""
         parts = self.parts
-        record = self.bot.engine.record
+        record = self.engine.record
         fresh = [describe_trade(trade, self.names) for trade in record.trades]
         record.trades.clear()  # the journal has them
         record.daily.clear()
         self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]
         extra = {
             "data_age_seconds": max(0.0, (parts.clock.now() - state.decided_ms) / 1000.0),
-            "latched": float(self.bot.latches.file.exists()),
+            "latched": float(self.latches.file.exists()),
             "memory_limit_bytes": float(MEMORY_LIMIT),
             "outbox_waiting": float(len(parts.outbox.waiting)),
             "watchdog_pings_total": float(parts.notifier.pings),
@@ -231,16 +231,16 @@ class Publisher:
             parts.notifier.status(text)
         if state.decided_ms > self.shown_ms:
             self.shown_ms = state.decided_ms
-            self.terminal.bar(self.bot.engine)
+            self.terminal.bar(self.engine)
 
 
 class Reloader:
     """SIGHUP: the new configuration takes over whole, or not at all."""
 
     def __init__(
-        self, bot: Bot, config: Config, reread: Callable[[], Config], telemetry: Telemetry
+        self, engine: Engine, config: Config, reread: Callable[[], Config], telemetry: Telemetry
     ) -> None:
-        self.bot, self.config, self.reread, self.telemetry = bot, config, reread, telemetry
+        self.engine, self.config, self.reread, self.telemetry = engine, config, reread, telemetry
 
     def reload(self) -> None:
         """Read, check and apply; say what happened. The old one stays on any error."""
@@ -255,9 +255,8 @@ class Reloader:
             log.error("reload refused: %s need a restart", ", ".join(changed))
             return
         known = trading_hash(new)
-        engine = self.bot.engine
-        now = engine.state.now_ms
-        engine.feed(Configured(now, known, to_params(new), tuple(to_tiers(new))))
+        now = self.engine.state.now_ms
+        self.engine.feed(Configured(now, known, to_params(new), tuple(to_tiers(new))))
         self.config = new
         self.telemetry.identity["config_hash"] = known
         log.warning("configuration %s is in force", known)

@@ -34,3 +34,19 @@ class Venue(Protocol):
     def check_equity(self, ours: float) -> None:
         """Raise InvariantError when our equity differs from the venue's by more than its
         precision."""
+
+
+class LastingVenue(Venue, Protocol):
+    """A venue that a daemon lives on."""
+
+    def next_ms(self) -> int | None:
+        """Return when something can happen next; None when the market is over."""
+
+    def prompted(self) -> bool:
+        """Return whether the account should be read now, because something was heard."""
+
+    def take_errors(self) -> list[str]:
+        """Return the kinds of errors on the line since the last call."""
+
+    def close(self) -> None:
+        """Give back what it holds."""

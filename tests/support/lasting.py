@@ -8,10 +8,11 @@ from pathlib import Path
 from bot.core.kernel.codes import FLAT
 from bot.core.reconcile import Snapshot
 from bot.core.state import State
-from bot.shell.assemble import Bot, begin_run, open_paper_bot, recover_bot
+from bot.shell.assemble import Bot, begin_run, open_paper_bot
 from bot.shell.config import Config
 from bot.shell.engine import Outcome
 from bot.shell.paper import Source
+from bot.shell.paper_venue import PaperVenue
 
 BUSY = [
     'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
@@ -35,7 +36,9 @@ def check_books(state: State, seen: Snapshot) -> None:
     assert abs(ours - seen.wallet) < 1e-6, (ours, seen.wallet)
 
 
-def recovered(config: Config, source: Source, folder: Path, now: int | None = None) -> Bot:
+def recovered(
+    config: Config, source: Source, folder: Path, now: int | None = None
+) -> Bot[PaperVenue]:
     """Return the bot of a state directory, recovered at market time `now` (default: its own)."""
     bot = open_paper_bot(config, source, folder, durable=False)
 
@@ -45,5 +48,5 @@ def recovered(config: Config, source: Source, folder: Path, now: int | None = No
 
     begin_run(bot, config, {})
     bot.engine.commit = commit
-    recover_bot(bot, config, bot.engine.state.now_ms if now is None else now)
+    bot.recover(config, bot.engine.state.now_ms if now is None else now)
     return bot

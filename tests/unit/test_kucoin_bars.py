@@ -84,7 +84,7 @@ def test_a_bar_is_not_asked_for_before_it_is_closed_for_sure(exchange: Exchange)
     assert events(feed, START + MINUTE + 2_000) == [
         Cycle(START + MINUTE, START + MINUTE + 2_000, (bar(START), bar(START)))
     ]
-    assert feed.next_ms() == START + 2 * MINUTE + 2_000
+    assert feed.next_ms(START + MINUTE + 2_000) == START + 2 * MINUTE + 2_000
 
 
 def test_a_hole_is_decided_without_waiting(exchange: Exchange) -> None:

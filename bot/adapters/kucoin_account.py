@@ -1,0 +1,272 @@
+"""One account on KuCoin Futures, read as a whole: `Snapshot`, or an error; never a part of it.
+
+Rules of this file: both order lists, every page of each; fills before positions, so that what is
+held may be ahead of what is booked (an order under way explains it) and never behind; an order that
+is on no list is asked for by name; everything that is kept to save questions is bounded.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bot.adapters import kucoin_parse as parse
+from bot.adapters.exchange_clock import Clock
+from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import Treat
+from bot.adapters.kucoin_fields import Fields, MalformedReplyError, array, wire_index
+from bot.core.errors import UnreachableError
+from bot.core.market import HOUR_MS, MINUTE_MS
+from bot.core.messages import OrderFilled
+from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
+
+RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
+WEEK_MS = 7 * 24 * HOUR_MS  # the longest window of `fills`
+SLOW_MS = MINUTE_MS  # between two questions about funding and transfers
+PAGE = 200
+ROWS = 100
+LAG_MS = MINUTE_MS  # an order that traded may be unknown to the exchange's lists this long
+MOST_PAGES = 50
+REMEMBERED = 4_096
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Do all at once; the first failure ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except* Exception as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
+
+
+class AccountReader:
+    """Reads the account through a client, in its wire thread."""
+
+    def __init__(
+        self, client: KucoinClient, symbols: Sequence[str], clock: Clock, founded_ms: int
+    ) -> None:
+        """Read for a bot that was founded at `founded_ms`: what was before is not its own."""
+        self.founded_ms = founded_ms
+        self.client = client
+        self.index = wire_index(symbols)
+        self.wires = tuple(self.index)
+        """KuCoin's names of the symbols, in configuration order"""
+        self.clock = clock
+        self.order_ids: dict[str, str] = {}
+        """KuCoin's ids of our orders by client id"""
+        self.client_ids: dict[str, str] = {}
+        """the other way round"""
+        self.entries: dict[str, Entry] = {}
+        """records that were read already, by id"""
+        self.marks = [0.0 for _ in symbols]
+        """the newest mark prices that came with positions"""
+        self.held: set[int] = set(range(len(self.wires)))
+        """symbols that may have settled funding since it was asked for; at first any"""
+        self.slow_ms = 0
+        self.missing: dict[str, int] = {}
+        """orders that traded and are not found, and since when, ms"""
+
+    def learn(self, client_id: str, order_id: str) -> None:
+        """Remember which order is which."""
+        for names, key, value in (
+            (self.order_ids, client_id, order_id),
+            (self.client_ids, order_id, client_id),
+        ):
+            names[key] = value
+            if len(names) > REMEMBERED:
+                names.pop(next(iter(names)))
+
+    async def read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:
+        """Return the account as it is, with the orders `asked` for and the records since
+        `since_ms`.
+
+        Raises
+        ------
+        UnreachableError : something could not be read
+        """
+        try:
+            return await self._read(asked, max(since_ms, self.founded_ms))
+        except MalformedReplyError as error:
+            raise UnreachableError(f"an answer that makes no sense: {error}") from error
+
+    async def _read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:
+        active, stops, _, _ = await together(
+            self.open_orders("futuresPrivateGetOrders", 2),
+            self.open_orders("futuresPrivateGetStopOrders", 6),
+            self.read_fills(since_ms),
+            self.read_slow(since_ms),
+        )
+        listed = {report.client_id: report for report in (*active, *stops)}
+        missing = [client_id for client_id in asked if client_id not in listed]
+        (holdings, foreign), wallet, *found = await together(
+            self.positions(), self.wallet(), *(self.order(name) for name in missing)
+        )
+        known = {report.client_id: report for report in found if report is not None}
+        return Snapshot(
+            now_ms=self.clock.now(),
+            wallet=wallet,
+            holdings=holdings,
+            open_orders=tuple(listed.values()),
+            asked=asked,
+            reports=listed | known,
+            entries=tuple(e for e in self.entries.values() if e.now_ms >= since_ms),
+            foreign=foreign,
+        )
+
+    async def open_orders(self, call: str, weight: int) -> list[OrderReport]:
+        """Return the orders of one of the two books."""
+        found: list[OrderReport] = []
+        for number in range(1, MOST_PAGES + 1):
+            params = {"status": "active", "currentPage": number, "pageSize": PAGE}
+            rows, pages = parse.page(await self.client.read(call, params, weight=weight))
+            for row in rows:
+                report, order_id = parse.order(row, self.index, self.client_ids, listed=True)
+                self.learn(report.client_id, order_id)
+                found.append(report)
+            if number >= pages:
+                return found
+        raise UnreachableError(f"{call}: expected at most {MOST_PAGES} pages, was more")
+
+    async def order(self, client_id: str) -> OrderReport | None:
+        """Return what became of one order, None when the exchange does not know it."""
+        order_id = self.order_ids.get(client_id)
+        try:
+            if order_id is not None:
+                row = await self.client.read(
+                    "futuresPrivateGetOrdersOrderId", {"orderId": order_id}, weight=5
+                )
+            else:
+                row = await self.client.read(
+                    "futuresPrivateGetOrdersByClientOid", {"clientOid": client_id}, weight=5
+                )
+        except RefusedError as error:
+            if error.verdict.treat is Treat.NOT_FOUND:
+                return None
+            raise UnreachableError(str(error)) from error
+        report, order_id = parse.order(row, self.index, self.client_ids)
+        self.learn(report.client_id, order_id)
+        return report
+
+    async def positions(self) -> tuple[tuple[Holding, ...], tuple[str, ...]]:
+        """Return what is held by symbol, and the names of contracts that are not configured."""
+        data = await self.client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2)
+        found, foreign = parse.positions(data, self.index)
+        for k, holding in found.items():
+            self.marks[k] = holding.mark
+            self.held.add(k)
+        flat = (Holding(0, 0.0, mark) for mark in self.marks)
+        return tuple(found.get(k, empty) for k, empty in enumerate(flat)), foreign
+
+    async def wallet(self) -> float:
+        """Return the money without unrealised profit, USDT."""
+        data = await self.client.read(
+            "futuresPrivateGetAccountOverview", {"currency": "USDT"}, weight=5
+        )
+        return parse.overview(data).wallet
+
+    async def read_fills(self, since_ms: int) -> None:
+        """Take the fills since a time into `entries`."""
+        now = self.clock.now()
+        recent = await self.client.read("futuresPrivateGetRecentFills", {}, weight=3)
+        found = list(array(recent, "recent fills"))
+        if now - since_ms > RECENT_MS:
+            for begin in range(since_ms, now, WEEK_MS):
+                found += await self.old_fills(begin, min(begin + WEEK_MS, now))
+        for row in found:
+            entry = parse.fill(row, self.index, "")
+            if entry.entry_id in self.entries:
+                continue
+            if isinstance(entry, OrderFilled):
+                client_id = await self.client_id_of(parse.order_id_of_fill(row))
+                entry = replace(entry, client_id=client_id)
+            self.keep(entry)
+
+    async def old_fills(self, from_ms: int, to_ms: int) -> list[Any]:
+        """Return the fills of at most a week."""
+        found: list[Any] = []
+        for number in range(1, MOST_PAGES + 1):
+            params = {"startAt": from_ms, "endAt": to_ms, "currentPage": number, "pageSize": PAGE}
+            data = await self.client.read("futuresPrivateGetFills", params, weight=5)
+            rows, pages = parse.page(data)
+            found += rows
+            if number >= pages:
+                return found
+        raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
+
+    async def client_id_of(self, order_id: str) -> str:
+        """Return the client id of an order that traded: a fill does not say it.
+
+        An order that is not found may be found a moment later, because the exchange's lists lag
+        behind its matching; until then the read fails. One that stays unknown keeps its own id,
+        which is nobody's client id.
+        """
+        if order_id in self.client_ids:
+            return self.client_ids[order_id]
+        try:
+            row = await self.client.read(
+                "futuresPrivateGetOrdersOrderId", {"orderId": order_id}, weight=5
+            )
+        except RefusedError as error:
+            missing_since = self.missing.setdefault(order_id, self.clock.now())
+            lasting = self.clock.now() - missing_since >= LAG_MS
+            if error.verdict.treat is not Treat.NOT_FOUND or not lasting:
+                raise UnreachableError(f"an order that traded: {error}") from error
+            del self.missing[order_id]
+            self.learn(order_id, order_id)
+            return order_id
+        report, _ = parse.order(row, self.index, self.client_ids)
+        self.missing.pop(order_id, None)
+        self.learn(report.client_id, order_id)
+        return report.client_id
+
+    async def read_slow(self, since_ms: int) -> None:
+        """Take funding and transfers into `entries`, once in a while."""
+        now = self.clock.now()
+        if now - self.slow_ms < SLOW_MS and self.slow_ms:
+            return
+        asked, self.held = self.held, set()
+        begin = min(since_ms, self.slow_ms) if self.slow_ms else since_ms
+        try:
+            await together(
+                self.read_transfers(begin, now), *(self.read_funding(k, begin, now) for k in asked)
+            )
+        except BaseException:
+            self.held |= asked
+            raise
+        self.slow_ms = now
+
+    async def read_funding(self, k: int, from_ms: int, to_ms: int) -> None:
+        params = {"symbol": self.wires[k], "startAt": from_ms, "endAt": to_ms}
+        for row in await self.history("futuresPrivateGetFundingHistory", params, "id", 5):
+            self.keep(parse.funding(row, self.index))
+
+    async def read_transfers(self, from_ms: int, to_ms: int) -> None:
+        params = {"currency": "USDT", "startAt": from_ms, "endAt": to_ms}
+        for row in await self.history("futuresPrivateGetTransactionHistory", params, "offset", 2):
+            entry = parse.transfer(row)
+            if entry is not None:
+                self.keep(entry)
+
+    async def history(
+        self, call: str, params: Mapping[str, Any], offset: str, weight: int
+    ) -> list[object]:
+        """Return the rows of a list that is told newest first, piece by piece: each piece begins
+        after the row whose field `offset` is given."""
+        found: list[object] = []
+        after: dict[str, str] = {}
+        for _ in range(MOST_PAGES):
+            asked = {**params, **after, "maxCount": ROWS}
+            rows, more = parse.data_list(await self.client.read(call, asked, weight=weight))
+            found += rows
+            if not more or not rows:
+                return found
+            after = {"offset": Fields(rows[-1], call).identity(offset)}
+        raise UnreachableError(f"{call}: expected at most {MOST_PAGES} pages, was more")
+
+    def keep(self, entry: Entry) -> None:
+        if entry.now_ms <= self.founded_ms:
+            return
+        self.entries[entry.entry_id] = entry
+        if len(self.entries) > REMEMBERED:
+            self.entries.pop(next(iter(self.entries)))

@@ -1,0 +1,257 @@
+"""KuCoin Futures over ccxt, as two verbs: `read` may be tried again, `send` is tried once.
+
+ccxt signs, transports and recognises errors; nothing else of it is used: no markets are loaded, no
+orders are built, no answers are read by it (it takes an HTML page for "no positions"). Its options
+that would change the wire are pinned here.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from bot.adapters.ccxt_slim import kucoin_class
+from bot.adapters.exchange_clock import Clock
+from bot.adapters.kucoin_errors import Treat, Verdict, classify
+from bot.adapters.kucoin_parse import envelope
+from bot.adapters.kucoin_parse_market import server_time
+from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.token_bucket import Priority, TokenBucket
+from bot.core.errors import BotError, NoAnswerError, UnreachableError
+
+log = logging.getLogger("radbot.exchange")
+READ_TRIES = 3
+PAUSE_S = 0.3  # before a read is tried again, with as much jitter
+BUDGET_WAIT_S = 2.0  # an entry that would have to wait longer is not worth sending
+CONNECTIONS = 30
+BLOCKED_S = 5.0  # after a 429 that does not say how long
+
+
+class RefusedError(BotError):
+    """The exchange has refused: what was asked for did not happen and will not."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.text)
+        self.verdict = verdict
+
+
+class CredentialsError(UnreachableError):
+    """The exchange does not accept the key. Exit code 77."""
+
+    exit_code = 77
+
+
+class KucoinClient:
+    """One account on one site. Lives in the wire thread; every method is a coroutine there."""
+
+    def __init__(
+        self,
+        site: Site,
+        credentials: Credentials | None,
+        clock: Clock,
+        bucket: TokenBucket,
+        rng: Random | None = None,
+        *,
+        slim: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; without `credentials` only public reads work."""
+        self.site = site
+        self.clock = clock
+        self.bucket = bucket
+        self.rng = rng if rng is not None else Random()
+        self.monotonic = monotonic
+        self.ccxt = kucoin_class(slim=slim)(_settings(site, credentials))
+        self.ccxt.nonce = clock.now
+        self.ccxt.on_rest_response = self._heard
+        self.session: aiohttp.ClientSession | None = None
+        self.errors: list[str] = []
+        """kinds of errors since somebody took them; bounded by who takes them every turn"""
+
+    async def open(self) -> None:
+        """Make the session; ccxt would make one that resolves both address families."""
+        family = socket.AF_INET if self.site.ipv4 else socket.AF_UNSPEC
+        connector = aiohttp.TCPConnector(family=family, limit=CONNECTIONS)
+        self.session = aiohttp.ClientSession(connector=connector)
+        self.ccxt.session = self.session
+        self.ccxt.own_session = False
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self.ccxt.timeout_on_exit = 0
+        await self.ccxt.close()
+        if self.session is not None:
+            await self.session.close()
+
+    async def read(
+        self,
+        call: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        weight: int,
+        priority: Priority = Priority.ACCOUNT,
+    ) -> Any:
+        """Return the `data` of a GET.
+
+        Raises
+        ------
+        RefusedError : it answered that it will not, or that there is no such thing
+        CredentialsError : the key is not accepted
+        UnreachableError : nothing usable came, also after some tries
+        """
+        for attempt in range(READ_TRIES):
+            try:
+                await self.bucket.take(weight, priority)
+                return envelope(await self._call(call, params), call)
+            except Exception as error:
+                verdict = classify(error, order=False)
+                await self._learn(verdict)
+                if verdict.treat in FINAL:
+                    raise RefusedError(verdict) from error
+                if verdict.treat is Treat.FATAL:
+                    raise CredentialsError(verdict.text) from error
+                if attempt + 1 == READ_TRIES:
+                    raise UnreachableError(f"{call}: {verdict.text}") from error
+            await asyncio.sleep(PAUSE_S * (1.0 + self.rng.random()))
+        raise UnreachableError(call)
+
+    async def send(
+        self,
+        call: str,
+        params: Mapping[str, Any],
+        *,
+        weight: int,
+        priority: Priority,
+        order: bool = True,
+    ) -> Any:
+        """Return the `data` of an order or a cancellation. It goes out once; only a clock that was
+        off, which the exchange names before it looks at the order, is worth a second try.
+
+        Raises
+        ------
+        RefusedError : it will never trade (or be cancelled)
+        UnreachableError : it was certainly not sent
+        NoAnswerError : it may have arrived
+        """
+        try:
+            async with asyncio.timeout(self._budget_wait(priority)):
+                await self.bucket.take(weight, priority)
+        except TimeoutError as error:
+            raise UnreachableError("the request budget is used up") from error
+        for last in (False, True):
+            try:
+                return envelope(await self._call(call, params), call)
+            except Exception as error:
+                verdict = classify(error, order=order)
+                await self._learn(verdict)
+                if verdict.treat is Treat.CLOCK and not last:
+                    continue
+                raise _failure(verdict) from error
+        raise NoAnswerError(call)
+
+    async def cancel(self, call: str, params: Mapping[str, Any]) -> None:
+        """Ask for a cancellation, once. Whatever goes wrong, a read will show what is left.
+
+        Raises
+        ------
+        UnreachableError, NoAnswerError, RefusedError : as `send`
+        """
+        await self.send(call, params, weight=1, priority=Priority.REDUCE, order=False)
+
+    def _budget_wait(self, priority: Priority) -> float:
+        return self.site.timeout_s if priority is Priority.REDUCE else BUDGET_WAIT_S
+
+    async def sync_clock(self) -> None:
+        """Ask the exchange for its time. Raises UnreachableError."""
+        asked = self.monotonic()
+        try:
+            data = envelope(await self._call("futuresPublicGetTimestamp", None), "timestamp")
+            self.clock.told(server_time(data), asked, self.monotonic())
+        except Exception as error:
+            verdict = classify(error, order=False)
+            raise UnreachableError(f"clock: {verdict.text}") from error
+
+    async def _call(self, call: str, params: Mapping[str, Any] | None) -> Any:
+        return await getattr(self.ccxt, call)(dict(params or {}))
+
+    async def _learn(self, verdict: Verdict) -> None:
+        """Draw the consequences that concern every later request."""
+        self.errors.append(KINDS.get(verdict.treat, "other"))
+        if verdict.treat is Treat.RATE_LIMITED:
+            self.bucket.block(verdict.wait_s or BLOCKED_S)
+        elif verdict.treat is Treat.CLOCK:
+            try:
+                await self.sync_clock()
+            except UnreachableError as error:
+                log.warning("%s", error)
+
+    def _heard(
+        self,
+        _code: int,
+        _reason: str,
+        url: str,
+        _method: str,
+        headers: Mapping[str, str],
+        body: str,
+        *_: object,
+    ) -> str:
+        """Learn from the answer's headers how much of the request budget is left; ccxt calls this
+        for every answer."""
+        told = [headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
+        if url.startswith(self.site.futures_url) and all(text.isdigit() for text in told):
+            limit, remaining, reset_ms = (int(text) for text in told)
+            self.bucket.told(limit, remaining, reset_ms)
+        return body
+
+
+FINAL = frozenset(
+    {Treat.NOT_FOUND, Treat.NOT_CANCELABLE, Treat.NOTHING_TO_CLOSE, Treat.REJECTED, Treat.DUPLICATE}
+)
+KINDS = {
+    Treat.UNKNOWN: "timeout",
+    Treat.NOT_SENT: "unreachable",
+    Treat.OUTAGE: "unreachable",
+    Treat.BUSY: "unreachable",
+    Treat.RATE_LIMITED: "rate_limited",
+    Treat.REJECTED: "rejected",
+}
+
+
+def _failure(verdict: Verdict) -> BotError:
+    """Return what a failed order or cancellation is for the caller."""
+    if verdict.treat in (Treat.UNKNOWN, Treat.DUPLICATE, Treat.OUTAGE):
+        return NoAnswerError(verdict.text)
+    if verdict.treat in (Treat.NOT_SENT, Treat.RATE_LIMITED, Treat.CLOCK):
+        return UnreachableError(verdict.text)
+    return RefusedError(verdict)
+
+
+def _settings(site: Site, credentials: Credentials | None) -> dict[str, Any]:
+    """Return what the ccxt object is made with; every address is ours to choose."""
+    settings: dict[str, Any] = {
+        "enableRateLimit": False,  # the bucket counts
+        "timeout": int(site.timeout_s * 1000),
+        "options": {"uta": False, "hf": False, "partner": {}},
+        "urls": {
+            "api": {
+                **dict.fromkeys(("futuresPublic", "futuresPrivate"), site.futures_url),
+                **dict.fromkeys(SPOT_NAMES, site.spot_url),
+                "ws": dict.fromkeys(("spot", "futures", "private"), site.spot_url),
+            }
+        },
+    }
+    if credentials is not None:
+        settings |= {
+            "apiKey": credentials.key,
+            "secret": credentials.secret,
+            "password": credentials.passphrase,
+        }
+    return settings
+
+
+SPOT_NAMES = ("public", "private", "uta", "utaPrivate", "utaV2", "earn", "broker", "webExchange")

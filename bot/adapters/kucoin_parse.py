@@ -1,0 +1,240 @@
+"""KuCoin's account as the core sees it: orders, fills, positions, money.
+
+Rules of this file: it reads the raw JSON, because ccxt's unified objects hide nulls and call an
+order cancelled that is still active. Whatever is not as expected raises MalformedReplyError, which
+fails the read as a whole. `index` is KuCoin's symbol -> symbol index (kucoin_fields.wire_index); a
+symbol that is not in it is somebody else's and becomes -1. Sources of the forms: the API reference,
+sections 4 and 5.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from bot.adapters.kucoin_fields import Fields, array
+from bot.core.messages import FundingSettled, Liquidated, OrderFilled
+from bot.core.observations import Transferred
+from bot.core.reconcile import Holding, OrderReport
+
+SUCCESS = "200000"
+CURRENCY = "USDT"
+_SIDES = {"buy": 1, "sell": -1}
+_TAKEN_OVER = ("liquid", "adl", "settlement")  # trade types without an order of ours behind them
+_TRANSFERS = {"TransferIn": 1.0, "Deposit": 1.0, "TransferOut": -1.0, "Withdrawal": -1.0}
+_HEDGE = "BOTH (the account is in hedge mode: switch it to one-way mode)"
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Overview(NamedTuple):
+    """The account's money, USDT. The wallet is the equity without unrealised profit."""
+
+    wallet: float
+    available: float
+    equity: float
+
+
+def envelope(reply: object, what: str = "reply") -> object:
+    """Return the data of a reply as ccxt hands it over; `what` names it in an error.
+
+    A page of HTML arrives here as a text, since ccxt takes it for a success.
+    """
+    fields = Fields(reply, what)
+    if fields.text("code") != SUCCESS:
+        raise fields.wrong("code", SUCCESS)
+    return fields.any("data")
+
+
+def page(data: object) -> tuple[list[object], int]:
+    """Return the rows of one page of orders or fills, and how many pages there are.
+
+    A page that counts rows but shows none is malformed.
+    """
+    fields = Fields(data, "page")
+    rows = fields.items("items")
+    number, pages, total = map(fields.integer, ("currentPage", "totalPage", "totalNum"))
+    if number < 1 or pages < 0 or total < 0:
+        raise fields.wrong("currentPage", f"1 or more (of {pages} pages with {total} rows)")
+    if rows and not (pages and total):
+        raise fields.wrong("totalNum", f"{len(rows)} rows or more")
+    if not rows and total and number <= pages:
+        raise fields.wrong("totalNum", "0 where there are no rows")
+    return rows, pages
+
+
+def data_list(data: object) -> tuple[list[object], bool]:
+    """Return rows of the ledger or of the funding history, and whether there are more: then this is
+    not everything that was asked for, and the next part begins at an offset."""
+    fields = Fields(data, "history")
+    return fields.items("dataList"), fields.flag("hasMore")
+
+
+def order_id_of(data: object, client_id: str) -> str:
+    """Return the exchange's id of an order it has just accepted; it must have answered to ours."""
+    fields = Fields(data, f"answer to order {client_id}")
+    if fields.has("clientOid") and fields.text("clientOid") != client_id:
+        raise fields.wrong("clientOid", client_id)
+    return fields.identity("orderId")
+
+
+def order(
+    value: object,
+    index: Mapping[str, int],
+    client_ids: Mapping[str, str] = _NONE,
+    *,
+    listed: bool = False,
+) -> tuple[OrderReport, str]:
+    """Return an order object as a report, and the exchange's id of the order.
+
+    Parameters
+    ----------
+    client_ids : order id -> client id of orders we know, for where KuCoin leaves the client id out.
+        An order without either is a person's: its order id stands in.
+    listed : it comes from the list of active orders or of untriggered stops, so it rests
+
+    It rests as long as KuCoin calls it active or open: `cancelExist` is also true of an order of
+    which a part was cancelled or whose cancellation is under way. Nothing in it says that the order
+    was refused: one that ended without a fill looks cancelled.
+    """
+    fields = Fields(value, "order")
+    order_id = fields.identity("id")
+    fields.what = f"order {order_id}"
+    filled = fields.contracts("filledSize")
+    size = fields.contracts("size") if fields.has("size") else 0.0  # closeOrder needs no size
+    if 0.0 < size < filled:
+        raise fields.wrong("filledSize", f"at most {size:g} contracts")
+    active = fields.flag("isActive")
+    still_open = fields.has("status") and fields.text("status") == "open"
+    client_id = client_ids.get(order_id, order_id)
+    if fields.has("clientOid") and fields.any("clientOid") != "":
+        client_id = fields.text("clientOid")
+    k = index.get(fields.text("symbol"), -1)
+    return OrderReport(client_id, k, listed or active or still_open, filled), order_id
+
+
+def fill_id(value: object) -> str:
+    """Return the id of a fill, which is the id of its record."""
+    return Fields(value, "fill").identity("tradeId")
+
+
+def fill_ms(value: object) -> int:
+    """Return when a fill was made, ms UTC."""
+    fields = Fields(value, "fill")
+    return fields.time_ms("createdAt") if fields.has("createdAt") else fields.time_ns("tradeTime")
+
+
+def order_id_of_fill(value: object) -> str:
+    """Return the exchange's id of the order a fill belongs to; a fill has no client id."""
+    return Fields(value, "fill").identity("orderId")
+
+
+def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled | Liquidated:
+    """Return a fill object as an event.
+
+    Parameters
+    ----------
+    client_id : of the order with the id `order_id_of_fill`; where nobody knows it, that id itself,
+        which is no client id of ours, so that the core takes the fill for foreign
+
+    The fee is positive when paid and negative when received. One that was taken in another currency
+    is 0: the USDT wallet did not pay it. What the exchange took over on a symbol of others comes as
+    an OrderFilled on symbol -1: no position of ours can stand behind it.
+    """
+    fields = Fields(value, f"fill {fill_id(value)}")
+    k = index.get(fields.text("symbol"), -1)
+    contracts, price = fields.contracts("size"), fields.positive("price")
+    if contracts == 0.0:
+        raise fields.wrong("size", "1 contract or more")
+    fee = fields.number("fee")
+    if fields.text("feeCurrency") != CURRENCY:
+        fee = 0.0
+    side = _SIDES.get(fields.text("side"))
+    if side is None:
+        raise fields.wrong("side", "buy or sell")
+    kind = fields.text("tradeType")
+    if kind != "trade" and kind not in _TAKEN_OVER:
+        raise fields.wrong("tradeType", f"trade, {', '.join(_TAKEN_OVER)}")
+    time, entry = fill_ms(value), fields.identity("tradeId")
+    if kind in _TAKEN_OVER and k >= 0:
+        return Liquidated(time, k, contracts, price, fee, entry)
+    return OrderFilled(time, client_id, entry, contracts, price, fee, k, side)
+
+
+def positions(data: object, index: Mapping[str, int]) -> tuple[dict[int, Holding], tuple[str, ...]]:
+    """Return the positions by symbol index, and KuCoin's names of what others hold.
+
+    The list has open positions only: a symbol that is missing is flat, and its mark is unknown.
+    """
+    found: dict[int, Holding] = {}
+    foreign: set[str] = set()
+    for value in array(data, "positions"):
+        fields = Fields(value, "position")
+        symbol = fields.text("symbol")
+        fields.what = f"position {symbol}"
+        quantity = _quantity(fields)
+        k = index.get(symbol)
+        if k in found or symbol in foreign:
+            raise fields.wrong("symbol", "one position for each")
+        if k is not None:
+            side = (quantity > 0.0) - (quantity < 0.0)
+            found[k] = Holding(side, abs(quantity), fields.positive("markPrice"))
+        elif quantity:
+            foreign.add(symbol)
+    return found, tuple(sorted(foreign))
+
+
+def _quantity(fields: Fields) -> float:
+    # Contracts of the net position, negative when short.
+    if fields.text("positionSide") != "BOTH":
+        raise fields.wrong("positionSide", _HEDGE)
+    quantity = fields.whole("currentQty")
+    if quantity and not fields.flag("isOpen"):
+        raise fields.wrong("isOpen", f"true with {quantity:g} contracts")
+    return quantity
+
+
+def overview(data: object) -> Overview:
+    """Return the account overview in USDT."""
+    fields = Fields(data, "account overview")
+    _in_usdt(fields, "currency")
+    equity, unrealised = fields.number("accountEquity"), fields.number("unrealisedPNL")
+    return Overview(equity - unrealised, fields.number("availableBalance"), equity)
+
+
+def funding(value: object, index: Mapping[str, int]) -> FundingSettled:
+    """Return a row of the funding history of one of our symbols; received when positive.
+
+    Source of the sign: KuCoin, "A positive number means that the user received the funding fee".
+    """
+    fields = Fields(value, "funding")
+    entry = fields.identity("id")
+    fields.what = f"funding {entry}"
+    _in_usdt(fields, "settleCurrency")
+    k = index.get(fields.text("symbol"))
+    if k is None:
+        raise fields.wrong("symbol", "one of ours")
+    time, amount = fields.time_ms("timePoint"), fields.number("funding")
+    return FundingSettled(time, k, amount, f"funding-{entry}")
+
+
+def transfer(value: object) -> Transferred | None:
+    """Return a row of the transaction history as a transfer; None for a row of another kind and for
+    a transfer that is not completed, which comes again.
+
+    The kind gives the sign: KuCoin has been seen to write amounts of TransferOut both ways.
+    """
+    fields = Fields(value, "transaction")
+    kind, status = fields.text("type"), fields.text("status")
+    if kind not in _TRANSFERS or status != "Completed":
+        return None
+    entry = fields.identity("offset")
+    fields.what = f"{kind} {entry}"
+    _in_usdt(fields, "currency")
+    sign, amount = _TRANSFERS[kind], fields.number("amount")
+    if sign > 0.0 and amount < 0.0:
+        raise fields.wrong("amount", "0 or more USDT")
+    return Transferred(fields.time_ms("time"), f"transfer-{entry}", sign * abs(amount))
+
+
+def _in_usdt(fields: Fields, name: str) -> None:
+    if fields.text(name) != CURRENCY:
+        raise fields.wrong(name, CURRENCY)

@@ -1,0 +1,184 @@
+"""`radbot live`: trade real money, after a person has said so in so many words."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from bot.adapters.kucoin_site import Credentials
+from bot.adapters.logs import set_up
+from bot.adapters.outbox import Outbox
+from bot.core.errors import InputError
+from bot.core.summary import result_object
+from bot.core.summary_text import text_summary
+from bot.shell.cli_control import operator
+from bot.shell.config import Config
+from bot.shell.config_rules import is_loopback
+from bot.shell.credentials import load_credentials
+from bot.shell.options import configuration, parse_duration
+from bot.shell.service import Wish, notices, run_service
+from bot.shell.terminal import Terminal, file_log
+
+log = logging.getLogger("radbot")
+STATE = Path("state", "live")
+WORD = "live"
+EXAMPLES = """\
+examples:
+  radbot live --credentials ~/.config/radbot/kucoin --override-reason "first week, 500 USDT"
+  radbot live --exchange http://127.0.0.1:8099 http://127.0.0.1:8098 --credentials DIR --yes
+                      a rehearsal against the simulator: radops exchange --help
+
+The folder of --credentials holds three files, each mode 0600: kucoin_key, kucoin_secret,
+kucoin_passphrase. The key needs the rights General and Futures and no right to withdraw.
+
+exit codes: 0 stopped in order; 2 bad input; 75 try again (another bot runs, the exchange cannot be
+reached, memory); 77 credentials missing or refused; 78 the account is not as live trading needs it
+"""
+
+
+def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command that trades real money."""
+    parser = commands.add_parser(
+        "live",
+        help="trade real money on KuCoin Futures",
+        description="Trade real money on KuCoin Futures. Asks for confirmation on a terminal.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
+    rules.add_argument(
+        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
+    )
+    rules.add_argument("--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d")
+    rules.add_argument("--strategies", metavar="A,B", help="trend,momentum,reversion in this order")
+    rules.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key"
+    )
+    account = parser.add_argument_group("account")
+    account.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="DIR",
+        help="folder with the API key (default: systemd's credentials)",
+    )
+    account.add_argument(
+        "--exchange",
+        nargs=2,
+        metavar=("FUTURES_URL", "SPOT_URL"),
+        help="a simulator on this machine instead of KuCoin",
+    )
+    account.add_argument(
+        "--override-reason",
+        metavar="TEXT",
+        default=os.environ.get("RADBOT_OVERRIDE_REASON"),
+        help="why this may trade without a GO verdict; logged and sent (default: "
+        "$RADBOT_OVERRIDE_REASON)",
+    )
+    account.add_argument("--yes", action="store_true", help="confirmed already; for services")
+    service = parser.add_argument_group("service")
+    service.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help=f"journal, latches, account (default: $RADBOT_STATE, else {STATE})",
+    )
+    service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
+    service.add_argument(
+        "--metrics-port", type=int, default=9810, metavar="N", help="on 127.0.0.1; 0: a free one"
+    )
+    service.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.set_defaults(run=live_command, balance=None)
+
+
+def live_command(args: argparse.Namespace) -> int:
+    """Trade; print the summary of the account's life with this bot."""
+    refuse_test_mode()
+    if args.exchange:
+        futures, spot = args.exchange
+        args.set += [f"exchange.futures_url={futures}", f"exchange.spot_url={spot}"]
+    config = configuration(args)
+    if config.is_reference:
+        raise InputError("strategies: ema_cross is the reference for comparing engines, never live")
+    simulated = is_loopback(config.exchange.futures_url)
+    if args.exchange and not simulated:
+        raise InputError(f"exchange: expected a simulator on 127.0.0.1, was {args.exchange[0]}")
+    credentials = load_credentials(args.credentials)
+    reason = (args.override_reason or "").strip()
+    if not simulated and not reason:
+        raise InputError(
+            "live: expected a GO verdict of the gate, which is not built yet; a person may insist "
+            "with --override-reason TEXT"
+        )
+    folder = args.state or Path(os.environ.get("RADBOT_STATE") or STATE)
+    if not confirmed(args, config, folder, simulated):
+        print("nothing was done", file=sys.stderr)
+        return 2
+    return trade(args, config, credentials, folder, reason)
+
+
+def refuse_test_mode() -> None:
+    """Raise InputError where TEST_MODE forces paper."""
+    if os.environ.get("TEST_MODE", "").strip().lower() in ("true", "1", "yes"):
+        raise InputError("live: TEST_MODE is set, which allows paper trading only; unset it first")
+
+
+def confirmed(args: argparse.Namespace, config: Config, folder: Path, simulated: bool) -> bool:
+    """Ask the person at the terminal; where nobody can be asked, `--yes` must have been given."""
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError("live: expected a person to confirm, or --yes, was neither")
+    where = config.exchange.futures_url + (" (a simulator)" if simulated else "")
+    risk = config.risk
+    print(
+        f"radbot live: REAL MONEY on {where}\n"
+        f"  symbols      {', '.join(config.symbols)}\n"
+        f"  bars         {config.timeframe}, strategies {', '.join(config.strategies)}\n"
+        f"  limits       daily loss {100 * risk.daily_loss_limit:g} %, "
+        f"drawdown {100 * risk.drawdown_limit:g} %, at most {risk.max_positions} positions\n"
+        f"  state        {folder}\n",
+        file=sys.stderr,
+    )
+    print(f'Type "{WORD}" to trade: ', end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == WORD
+
+
+def trade(
+    args: argparse.Namespace, config: Config, credentials: Credentials, folder: Path, reason: str
+) -> int:
+    """Run the service until somebody stops it."""
+    from bot.shell.live import open_live_bot  # ccxt is loaded by those who trade only
+
+    journald = "JOURNAL_STREAM" in os.environ
+    secrets = (credentials.key, credentials.secret, credentials.passphrase)
+    set_up(sys.stderr, as_json=journald, secrets=secrets)
+    notices.disabled = not journald
+    if reason:
+        say_override(folder, reason)
+    quiet = args.json or journald
+    if not quiet:
+        names = " ".join(name.removesuffix("-USDT-PERP") for name in config.symbols)
+        print(f"radbot live: {config.exchange.futures_url}, {names}, {config.timeframe} bars")
+        print("dashboard: not built yet; Ctrl-C ends the bot, positions stay under their stops\n")
+    terminal = Terminal(config.symbols, quiet, sys.stdout, file_log(Path("logs")))
+    for_ms = parse_duration(args.duration) if args.duration else None
+    wish = Wish(
+        folder, for_ms, args.metrics_port, partial(configuration, args), config.exchange.speed
+    )
+    result, _, code = run_service(
+        partial(open_live_bot, config, credentials, folder), config, terminal, wish
+    )
+    outcome = result_object(result, {"strategies": list(config.strategies)})
+    print(json.dumps(outcome, allow_nan=False) if args.json else text_summary(outcome))
+    return code
+
+
+def say_override(folder: Path, reason: str) -> None:
+    """Log and send why this bot trades without a verdict."""
+    text = f"live without a GO verdict, by {operator()}: {reason}"
+    log.warning(text)
+    Outbox(folder / "outbox").put("WARNING", "override", "radbot: override", text, 0)

@@ -1,0 +1,60 @@
+"""The exchange's API key: three files in a folder that only their owner can read.
+
+systemd hands them over as credentials; a person keeps a folder. Environment variables are not
+taken: every child process and every crash report would have them.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bot.adapters.kucoin_site import Credentials
+from bot.core.errors import BotError
+
+NAMES = ("kucoin_key", "kucoin_secret", "kucoin_passphrase")
+
+
+class NoCredentialsError(BotError):
+    """There is no usable API key. Exit code 77: a restart changes nothing."""
+
+    exit_code = 77
+
+
+def load_credentials(given: Path | None, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return the key from the folder `given`, else from systemd's $CREDENTIALS_DIRECTORY.
+
+    Raises
+    ------
+    NoCredentialsError : no folder, a file that is missing, empty or open to others; all at once
+    """
+    handed = environ.get("CREDENTIALS_DIRECTORY")
+    folder = given or (Path(handed) if handed else None)
+    if folder is None:
+        raise NoCredentialsError(
+            "credentials: expected --credentials DIR, or systemd's, was none; DIR holds the files "
+            f"{', '.join(NAMES)}, each mode 0600"
+        )
+    values, wrong = [], []
+    for name in NAMES:
+        try:
+            values.append(_value(folder / name))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise NoCredentialsError("\n".join(f"credentials: {text}" for text in wrong))
+    return Credentials(*values)
+
+
+def _value(path: Path) -> str:
+    """Return the one line in a file; raise ValueError with what is wrong, never with the value."""
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"{path}: expected a readable file, was: {reason}") from error
+    if mode & 0o077:
+        raise ValueError(f"{path}: expected mode 0600 or less, was {mode:04o}: chmod 600 {path}")
+    if not text or not text.isprintable():
+        raise ValueError(f"{path}: expected one line of text, was {'empty' if not text else 'not'}")
+    return text

@@ -1,0 +1,326 @@
+"""The live bot: opened on KuCoin Futures, checked, recovered, and taken apart again.
+
+Order: the locks (one writer for each account on this host), the account file, the line to the
+exchange, the checks, the journal's state or the founding of a new one. A bot that has been founded
+also starts while the exchange cannot be reached: from its own files, halted, and checked as soon as
+there is an answer.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bot.adapters.exchange_clock import ExchangeClock
+from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin_account import AccountReader
+from bot.adapters.kucoin_bars import BarFeed
+from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_prompt import Prompter
+from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.token_bucket import TokenBucket
+from bot.adapters.wire_thread import WireThread
+from bot.core.errors import InputError, UnreachableError
+from bot.core.kernel.codes import FLAT
+from bot.core.messages import Tick
+from bot.core.state import State
+from bot.shell.account_file import (
+    AccountFile,
+    key_hash,
+    new_installation,
+    read_account,
+    write_account,
+)
+from bot.shell.assemble import Base, Bot, make_folder, open_base, recover_books
+from bot.shell.build import build_world
+from bot.shell.clocks import LiveClock
+from bot.shell.config import Config
+from bot.shell.config_rules import is_loopback
+from bot.shell.engine import Engine
+from bot.shell.live_checks import Account, LiveRefusedError, inspect, self_test
+from bot.shell.paper import Source, warmup_rows
+from bot.shell.stop import Stop
+
+log = logging.getLogger("radbot")
+LOOK_S = 20.0  # how long the checks may take
+FOUND_TRIES = 4
+COVER_S = 4.0  # a start waits this long for the stops of open positions to be acknowledged
+
+
+@dataclass(slots=True)
+class Line:
+    """The connection to the exchange."""
+
+    wire: WireThread
+    client: KucoinClient
+    clock: ExchangeClock
+    site: Site
+    monotonic: Callable[[], float] = time.monotonic
+
+    def look(self, config: Config) -> Account:
+        """Ask for time and account. Raises UnreachableError."""
+        try:
+            self.wire.run(self.client.sync_clock(), LOOK_S)
+            return self.wire.run(inspect(self.client, config), LOOK_S)
+        except TimeoutError as error:
+            raise UnreachableError(f"the checks got no answers within {LOOK_S:g} s") from error
+
+    def close(self) -> None:
+        """Close every connection, then the thread."""
+        try:
+            self.wire.run(self.client.close(), LOOK_S)
+        finally:
+            self.wire.close()
+
+
+def connect(config: Config, credentials: Credentials | None) -> Line:
+    """Open a line; nothing is sent yet."""
+    exchange = config.exchange
+    site = Site(exchange.futures_url, exchange.spot_url, exchange.timeout_s, exchange.ipv4)
+    clock = ExchangeClock(exchange.speed)
+    wire = WireThread()
+    client = KucoinClient(site, credentials, clock, TokenBucket())
+    wire.run(client.open(), LOOK_S)
+    return Line(wire, client, clock, site)
+
+
+def open_live_bot(
+    config: Config, credentials: Credentials, state_dir: Path, stop: Stop
+) -> Bot[KucoinVenue]:
+    """Open the live bot of a state directory, or found it.
+
+    Raises
+    ------
+    LiveRefusedError : the account is not as it must be; all reasons
+    InputError : the directory belongs to another account
+    LockedError : another bot trades on this account
+    UnreachableError : a bot cannot be founded without the exchange
+    CredentialsError : the exchange does not accept the key
+    """
+    make_folder(state_dir)
+    known = read_account(state_dir)
+    check_same(state_dir, known, config, credentials)
+    base = open_base(state_dir, credentials.key, durable=True)
+    line = connect(config, credentials)
+    try:
+        return assemble(config, credentials, base, line, known, stop)
+    except BaseException:
+        line.close()
+        base.close(clean=True)
+        raise
+
+
+def check_same(
+    state_dir: Path, known: AccountFile | None, config: Config, credentials: Credentials
+) -> None:
+    """Raise InputError when the directory belongs to another account or exchange."""
+    if known is None:
+        return
+    hint = "use another --state"
+    if known.key_hash != key_hash(credentials.key):
+        raise InputError(
+            f"{state_dir}: expected the API key it was founded with, was another; for a new key of "
+            f"the same account while it is flat, remove {state_dir / 'account.json'}; else {hint}"
+        )
+    if known.futures_url != config.exchange.futures_url:
+        raise InputError(
+            f"{state_dir}: expected the exchange {known.futures_url}, was "
+            f"{config.exchange.futures_url}; {hint}"
+        )
+    if known.symbols != config.symbols:
+        raise InputError(
+            f"{state_dir}: expected the symbols {', '.join(known.symbols)}, was "
+            f"{', '.join(config.symbols)}; {hint}"
+        )
+
+
+def assemble(
+    config: Config,
+    credentials: Credentials,
+    base: Base,
+    line: Line,
+    known: AccountFile | None,
+    stop: Stop,
+) -> Bot[KucoinVenue]:
+    """Put the parts together; see `open_live_bot`."""
+    seen = first_look(config, line, known)
+    if seen is not None:
+        judge(seen, config, line, fresh=known is None)
+    account = known or found(config, credentials, line, base, seen)
+    if seen is not None and seen.specs != account.specs:
+        log.warning("contracts have changed: %s", changed(account, seen))
+        account = replace(account, specs=seen.specs)
+        write_account(base.state_dir, account)
+    world = build_world(config, account.specs, account.founded_ms)
+    template = State(world, config.symbols, account.installation)
+    state = base.journal.load_state(template)
+    if state is None:
+        if seen is None:
+            raise UnreachableError("a new journal needs the exchange, which cannot be reached")
+        state = with_deposit(template, seen.wallet)
+        state.read_ms = account.founded_ms
+    reader = AccountReader(line.client, config.symbols, line.clock, account.founded_ms)
+    venue = KucoinVenue(
+        line.wire,
+        line.client,
+        reader,
+        account.specs,
+        config.timeframe_ms,
+        line.clock,
+        close=line.close,
+        wake=stop.wake,
+        monotonic=line.monotonic,
+    )
+    clock = LiveClock(line.clock.now, config.exchange.speed)
+    bot = Bot(base, Engine(state, venue), venue, clock, lambda *_: None, live_source(account))
+    bot.recover = Recovery(bot, line, seen).run
+    if config.exchange.websocket:
+        line.wire.start(Prompter(line.client, venue.hear).run())
+    return bot
+
+
+def first_look(config: Config, line: Line, known: AccountFile | None) -> Account | None:
+    """Return what the exchange says; None when it cannot be reached and the bot knows its account.
+
+    A bot that does not know it tries again for a while, and then fails.
+    """
+    for attempt in range(FOUND_TRIES):
+        try:
+            return line.look(config)
+        except UnreachableError as error:
+            refused = error.exit_code != UnreachableError.exit_code
+            if refused or (known is None and attempt + 1 == FOUND_TRIES):
+                raise
+            log.warning("exchange: %s", error)
+            if known is not None:
+                return None
+            time.sleep(2.0**attempt)
+    return None
+
+
+def judge(seen: Account, config: Config, line: Line, *, fresh: bool) -> None:
+    """Say what is not as it should be; raise LiveRefusedError for what must be."""
+    refusals = list(seen.refusals)
+    offset_s = abs(line.clock.offset_ms) / 1000.0
+    # A simulator may play another year.
+    if not is_loopback(line.site.futures_url) and offset_s > config.exchange.max_clock_offset_s:
+        refusals.append(
+            f"the host's clock is off by {offset_s:.1f} s, at most "
+            f"exchange.max_clock_offset_s {config.exchange.max_clock_offset_s:g}: start chrony"
+        )
+    held = (*seen.held, *seen.foreign)
+    if fresh and held:
+        refusals.append(
+            f"the account holds {', '.join(held)} already: close that first, or use a sub-account; "
+            "a bot takes nothing over that is not its own"
+        )
+    for warning in seen.warnings:
+        log.warning("account: %s", warning)
+    if refusals:
+        raise LiveRefusedError("\n".join(f"live: {text}" for text in refusals))
+
+
+def found(
+    config: Config, credentials: Credentials, line: Line, base: Base, seen: Account | None
+) -> AccountFile:
+    """Found the installation: from now on orders with its name are ours."""
+    if seen is None:
+        raise UnreachableError("a bot cannot be founded while the exchange cannot be reached")
+    account = AccountFile(
+        installation=new_installation(),
+        founded_ms=line.clock.now(),
+        key_hash=key_hash(credentials.key),
+        futures_url=config.exchange.futures_url,
+        spot_url=config.exchange.spot_url,
+        specs=seen.specs,
+    )
+    write_account(base.state_dir, account)
+    return account
+
+
+def changed(account: AccountFile, seen: Account) -> str:
+    """Return which contracts differ, for the log."""
+    pairs = zip(account.specs, seen.specs, strict=True)
+    return json.dumps({was.symbol: [str(was), str(now)] for was, now in pairs if was != now})
+
+
+def with_deposit(state: State, wallet: float) -> State:
+    """Return a new state whose deposit is the money on the account."""
+    account = state.world.account
+    account.deposits = account.cash = account.equity = wallet
+    account.peak_equity = account.day_equity = wallet
+    return state
+
+
+def live_source(account: AccountFile) -> Source:
+    """Return what a summary says of the market."""
+    return Source(
+        symbols=account.symbols,
+        specs=account.specs,
+        stream=lambda: iter(()),
+        history=[],
+        start_ms=account.founded_ms,
+        total=None,
+        funding_source="exchange",
+        spec_source="exchange",
+        label="KuCoin Futures",
+        identity={"market": "kucoin"},
+    )
+
+
+class Recovery:
+    """The start of a live bot, which may have to be tried again."""
+
+    def __init__(self, bot: Bot[KucoinVenue], line: Line, seen: Account | None) -> None:
+        self.bot, self.line, self.seen = bot, line, seen
+
+    def run(self, config: Config, now: int) -> None:
+        """Check the account if that has not been possible, make the books true, see every position
+        under its stop, then let bars come. Raises UnreachableError."""
+        bot, venue = self.bot, self.bot.venue
+        if self.seen is None:
+            seen = self.line.look(config)
+            judge(seen, config, self.line, fresh=False)
+            self.seen = seen
+        venue.patient = True
+        try:
+            recover_books(bot, config, self.line.clock.now(), None)
+        finally:
+            venue.patient = False
+        self.wait_for_cover()
+        self.try_orders(config)
+        state = bot.engine.state
+        venue.bars_feed = BarFeed(
+            venue,
+            len(state.symbols),
+            config.timeframe_ms,
+            int(config.timing.bar_wait_s * 1000),
+            warmup_rows(config),
+            state.decided_ms,
+            self.line.clock.now(),
+        )
+
+    def wait_for_cover(self) -> None:
+        """Let the stops that recovery sent be acknowledged before the bot says that it is ready."""
+        engine, clock = self.bot.engine, self.line.clock
+        state = engine.state
+        end = time.monotonic() + COVER_S
+        while time.monotonic() < end:
+            engine.pump(clock.now())
+            held = [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
+            if all(state.covered(k) >= state.world.positions[k].contracts for k in held):
+                return
+            engine.feed(Tick(max(clock.now(), state.now_ms)))
+            time.sleep(0.02)
+
+    def try_orders(self, config: Config) -> None:
+        """Let the exchange check, without placing them, orders of the kinds the bot sends."""
+        spec = self.bot.venue.specs[0]
+        price = self.bot.venue.reader.marks[0]
+        if price <= 0.0:
+            price = self.line.wire.run(self.bot.venue.mark_price(0), LOOK_S)
+        refused = self.line.wire.run(self_test(self.line.client, spec, price), LOOK_S)
+        if refused:
+            raise LiveRefusedError("\n".join(f"live: {text}" for text in refused))

@@ -1,0 +1,179 @@
+"""What must be true of an account before a live bot may trade on it; every reason at once.
+
+Asked of the exchange, never assumed: account type, position mode, margin modes, what the key may
+do, money, contracts, clock, and that orders of our kinds are understood.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.adapters import kucoin_parse as parse
+from bot.adapters import kucoin_parse_market as parse_market
+from bot.adapters.kucoin_account import together
+from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_symbol
+from bot.adapters.kucoin_orders import order_body
+from bot.adapters.token_bucket import Priority
+from bot.core.errors import BotError, NoAnswerError, UnreachableError
+from bot.core.market import ContractSpec
+from bot.core.messages import PlaceOrder, Role
+from bot.shell.config import Config
+
+log = logging.getLogger("radbot")
+FIX = {
+    "unified": "this is a unified account (UTA), which is not supported yet: use a sub-account of "
+    "the classic kind, or wait for a release that names unified accounts in its changelog",
+    "hedge": "the account is in hedge mode: switch it to one-way mode (Futures, Preferences, "
+    "Position mode) while it is flat",
+    "withdraw": "the API key may withdraw: make one without that right, for trading futures only",
+}
+
+EXPECTED = ("300003", "300009")  # no money for it; nothing to close: the order is understood
+
+
+class LiveRefusedError(BotError):
+    """The account is not as live trading needs it. Exit code 78: a restart changes nothing."""
+
+    exit_code = 78
+
+
+@dataclass(slots=True)
+class Account:
+    """What the exchange says."""
+
+    wallet: float
+    specs: tuple[ContractSpec, ...]
+    foreign: tuple[str, ...]
+    """contracts that are held and not configured"""
+    held: tuple[str, ...]
+    """configured symbols that are held"""
+    refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+async def inspect(client: KucoinClient, config: Config) -> Account:
+    """Read everything that decides whether this account can be traded.
+
+    Raises
+    ------
+    UnreachableError : it could not all be read
+    """
+    symbols = config.symbols
+    try:
+        unified, may_withdraw, hedge, money, positions, *rest = await together(
+            _is_unified(client),
+            _may_withdraw(client),
+            _in_hedge_mode(client),
+            client.read("futuresPrivateGetAccountOverview", {"currency": "USDT"}, weight=5),
+            client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2),
+            *(_contract(client, symbol) for symbol in symbols),
+            *(_margin_mode(client, symbol) for symbol in symbols),
+        )
+        index = {wire_symbol(symbol): k for k, symbol in enumerate(symbols)}
+        # Hedge mode is told in words of its own; its positions would be malformed.
+        held, foreign = parse.positions([] if hedge else positions, index)
+        wallet = parse.overview(money).wallet
+    except MalformedReplyError as error:
+        raise UnreachableError(f"an answer that makes no sense: {error}") from error
+    except RefusedError as error:
+        raise UnreachableError(str(error)) from error
+    contracts: Sequence[parse_market.Contract] = rest[: len(symbols)]
+    modes: Sequence[str] = rest[len(symbols) :]
+    account = Account(
+        wallet=wallet,
+        specs=tuple(contract.spec for contract in contracts),
+        foreign=foreign,
+        held=tuple(symbols[k] for k in held),
+    )
+    said = {"unified": unified, "hedge": hedge, "withdraw": bool(may_withdraw)}
+    account.refusals += [FIX[name] for name, true in said.items() if true]
+    if may_withdraw is None:
+        account.warnings.append("the exchange does not tell whether the API key may withdraw")
+    account.refusals += _of_symbols(symbols, contracts, modes)
+    _judge_money(account, config)
+    return account
+
+
+def _of_symbols(
+    symbols: Sequence[str], contracts: Sequence[parse_market.Contract], modes: Sequence[str]
+) -> Iterator[str]:
+    for symbol, contract, mode in zip(symbols, contracts, modes, strict=True):
+        if contract.status != "Open":
+            yield f"{symbol}: the contract is {contract.status}, not Open: take it out of `symbols`"
+        if mode != "ISOLATED":
+            yield f"{symbol}: margin mode is {mode}: set it to isolated on the exchange"
+
+
+def _judge_money(account: Account, config: Config) -> None:
+    risk = config.risk
+    if account.wallet < risk.min_balance:
+        account.refusals.append(
+            f"balance is {account.wallet:,.2f} USDT, below risk.min_balance "
+            f"{risk.min_balance:,.2f}: transfer money to the futures account"
+        )
+    elif account.wallet < risk.recommended_balance:
+        account.warnings.append(
+            f"balance is {account.wallet:,.2f} USDT, below the recommended "
+            f"{risk.recommended_balance:,.2f}"
+        )
+
+
+async def _is_unified(client: KucoinClient) -> bool:
+    try:
+        data = await client.read("utaPrivateGetAccountMode", weight=2)
+    except RefusedError:  # the question is not known to a classic account's key
+        return False
+    return Fields(data, "account mode").text("selfAccountMode") == "UNIFIED"
+
+
+async def _may_withdraw(client: KucoinClient) -> bool | None:
+    """Return whether the key has that right, None where the exchange does not tell."""
+    try:
+        data = await client.read("privateGetUserApiKey", weight=3)
+    except RefusedError:
+        return None
+    rights = Fields(data, "API key").text("permission")
+    return "withdraw" in rights.lower()
+
+
+async def _in_hedge_mode(client: KucoinClient) -> bool:
+    data = await client.read("futuresPrivateGetPositionGetPositionMode", weight=2)
+    return Fields(data, "position mode").integer("positionMode") != 0
+
+
+async def _contract(client: KucoinClient, symbol: str) -> parse_market.Contract:
+    params = {"symbol": wire_symbol(symbol)}
+    data = await client.read("futuresPublicGetContractsSymbol", params, weight=3)
+    return parse_market.contract(data, symbol)
+
+
+async def _margin_mode(client: KucoinClient, symbol: str) -> str:
+    params = {"symbol": wire_symbol(symbol)}
+    data = await client.read("futuresPrivateGetPositionGetMarginMode", params, weight=2)
+    return Fields(data, f"margin mode of {symbol}").text("marginMode")
+
+
+async def self_test(client: KucoinClient, spec: ContractSpec, price: float) -> list[str]:
+    """Return what the exchange does not understand of our kinds of orders; they are checked by it
+    and not placed.
+
+    A reduce-only order without a position is refused for that reason alone, which is right.
+    """
+    found = []
+    for role in (Role.ENTRY, Role.STOP):
+        level = price if role is Role.ENTRY else round(0.97 * price / spec.tick) * spec.tick
+        side = 1 if role is Role.ENTRY else -1
+        order = PlaceOrder(f"test-{role.value}", 0, role, side, 1.0, round(level, 10), 1.0)
+        body: dict[str, Any] = order_body(order, wire_symbol(spec.symbol), spec)
+        try:
+            await client.send(
+                "futuresPrivatePostOrdersTest", body, weight=2, priority=Priority.ENTRY
+            )
+        except RefusedError as error:
+            if error.verdict.code not in EXPECTED:
+                found.append(f"{spec.symbol}: {role.value} orders are refused: {error}")
+        except NoAnswerError as error:  # the test is not worth a start that fails
+            log.warning("self-test of %s orders got no answer: %s", role.value, error)
+    return found

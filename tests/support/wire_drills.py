@@ -1,0 +1,300 @@
+"""A whole live bot on the wire simulator, in virtual time, watched from the exchange's side.
+
+The real daemon, engine, journal, adapter and ccxt over real sockets; only time is moved by hand, on
+both sides at once. After every turn the exchange's own books are looked at: what the bot believes
+does not matter there.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bot.adapters.exchange_clock import ExchangeClock
+from bot.adapters.journal_reader import JournalReader
+from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.outbox import Outbox
+from bot.adapters.systemd import Notifier
+from bot.adapters.token_bucket import Priority, TokenBucket
+from bot.adapters.wire_thread import WireThread
+from bot.core.kernel.codes import FLAT, FLATTEN
+from bot.core.messages import Command, Operator
+from bot.core.state import State
+from bot.shell.account_file import read_account
+from bot.shell.assemble import begin_run, open_base
+from bot.shell.config import Config, load_config
+from bot.shell.control import Commands
+from bot.shell.daemon import Daemon, Parts
+from bot.shell.live import Line, assemble
+from bot.shell.obedience import Obedience
+from bot.shell.progress import Progress
+from bot.shell.replay import replay
+from bot.shell.stop import Stop
+from bot.shell.telemetry import Telemetry
+from tests.support.lasting import BUSY
+from tests.support.wire import KEYS, Simulator
+
+type Plain = dict[str, Any]
+
+SOON_MS = 300
+"""a step of time while something is under way"""
+MOST_STEP_MS = 10_000
+TURNS = 12
+"""the loop turns at most so often within one instant"""
+MOST_UNCOVERED_MS = 20_000
+"""closed after 15 s (DESIGN section 5), and a turn or two for the exit"""
+TIMEOUT_S = 0.5
+SETTINGS = (
+    *BUSY,
+    "stops.min=0.005",
+    "stops.max=0.01",
+    "momentum.reward=1.0",
+    "trend.reward=1.0",
+    "reversion.reward=1.0",
+    f"exchange.timeout_s={TIMEOUT_S}",
+)
+
+
+class HandClock(ExchangeClock):
+    """Exchange time as far as somebody moves it, and what the exchange says of itself on top."""
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__()
+        self.now_ms = self.begin_ms = now_ms
+        self.skew_ms = 0
+
+    def now(self) -> int:
+        return self.now_ms + self.skew_ms
+
+    def told(self, exchange_ms: int, asked_s: float, answered_s: float) -> None:
+        self.skew_ms = exchange_ms - self.now_ms
+
+    def seconds(self) -> float:
+        return (self.now_ms - self.begin_ms) / 1000.0
+
+
+class LoopClock:
+    """The same for the daemon."""
+
+    def __init__(self, hand: HandClock) -> None:
+        self.hand = hand
+        self.start_ms = hand.now()
+
+    def now(self) -> int:
+        return self.hand.now()
+
+    def seconds_until(self, moment_ms: int) -> float:
+        return 0.0
+
+
+class FreeBucket(TokenBucket):
+    """A budget without end: the market's time is not the real one that a budget is counted in."""
+
+    async def take(self, weight: int, priority: Priority) -> None:
+        return None
+
+    def told(self, limit: int, remaining: int, reset_ms: int) -> None:
+        return None
+
+    def block(self, seconds: float) -> None:
+        return None
+
+
+def drill_config(exchange: Simulator, *more: str) -> Config:
+    """Return the configuration of a bot that trades often on a simulator."""
+    urls = [f"exchange.futures_url={exchange.futures}", f"exchange.spot_url={exchange.spot}"]
+    return load_config(None, [*SETTINGS, *urls, "exchange.websocket=false", *more])
+
+
+class WireDrill:
+    """One live bot on one simulator, from a fresh account on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        exchange: Simulator,
+        *,
+        skip: int | None = None,
+        config: Config | None = None,
+        credentials: Credentials = KEYS,
+    ) -> None:
+        """Begin a new account after `skip` rows; None: go on with the account as it is."""
+        self.folder, self.exchange = folder, exchange
+        self.config = config or drill_config(exchange)
+        if skip is None:
+            now_ms = int(exchange.truth()["now_ms"])
+        else:
+            now_ms = int(exchange.ask("reset", {"skip": skip})["now_ms"])
+        self.clock = HandClock(now_ms)
+        self.stop = Stop().__enter__()
+        self.open = True
+        self.site = Site(exchange.futures, exchange.spot, TIMEOUT_S, True)
+        wire = WireThread()
+        client = KucoinClient(self.site, credentials, self.clock, FreeBucket())
+        wire.run(client.open(), 5.0)
+        line = Line(wire, client, self.clock, self.site, self.clock.seconds)
+        base = open_base(folder, credentials.key, durable=False)
+        known = read_account(folder)
+        self.bot = assemble(self.config, credentials, base, line, known, self.stop)
+        self.daemon = Daemon(self.bot.engine, self.parts())
+        self.venue, self.state = self.bot.venue, self.bot.engine.state
+        self.uncovered: dict[str, int] = {}
+        self.line_down = False
+        """a fault is in force under which nobody can do anything"""
+        self.longest_uncovered_ms = 0
+        begin_run(self.bot, self.config, {})
+
+    def start(self) -> None:
+        """Recover and be ready."""
+        assert self.daemon.recover(lambda now: self.bot.recover(self.config, now))
+
+    def parts(self) -> Parts:
+        bot, monotonic = self.bot, self.clock.seconds
+        commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
+        names = ("version", "release_id", "content_hash", "config_hash", "run_id")
+        limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
+        return Parts(
+            journal=bot.journal,
+            latches=bot.latches,
+            outbox=Outbox(self.folder / "outbox"),
+            notifier=Notifier(None, None),
+            progress=Progress(limits, 0.0),
+            telemetry=Telemetry(dict.fromkeys(names, "drill"), monotonic),
+            obedience=Obedience(bot.engine, commands, bot.latches, monotonic),
+            stop=self.stop,
+            clock=LoopClock(self.clock),
+            next_ms=bot.venue.next_ms,
+            prompted=bot.venue.prompted,
+            take_errors=bot.venue.take_errors,
+            monotonic=monotonic,
+        )
+
+    # Time.
+
+    def turn(self, by_ms: int = 0) -> None:
+        """Let time pass for everybody, and the loop turn until it has nothing more to do."""
+        self.clock.now_ms = self.exchange.advance(by_ms or self.step())
+        for _ in range(TURNS):
+            self.daemon.turn()
+            if not self.wait_for_wire():
+                break
+        self.watch()
+
+    def wait_for_wire(self) -> bool:
+        """Wait until nothing is under way; return whether there was something to take."""
+        venue = self.venue
+        busy = not venue.idle() or bool(venue.answers) or self.bot.engine.reading
+        for _ in range(400):
+            if venue.idle():
+                return busy
+            self.stop.wait(0.05)
+        raise AssertionError("the wire does not come to rest")
+
+    def step(self) -> int:
+        """Return how far time may go at once, ms."""
+        venue = self.venue
+        busy = venue.hot or venue.heard or venue.flying or self.bot.engine.reading
+        if busy or self.daemon.waits() or self.daemon.in_doubt():
+            return SOON_MS
+        feed = venue.bars_feed
+        due = feed.begins_ms() if feed is not None else 0
+        to_bar = due - self.clock.now()
+        return min(MOST_STEP_MS, to_bar) if to_bar > 0 else SOON_MS
+
+    def run_bars(self, bars: int) -> None:
+        """Let so many bars pass."""
+        end_ms = self.clock.now_ms + bars * self.config.timeframe_ms
+        while self.clock.now_ms < end_ms:
+            self.turn()
+
+    # Truth.
+
+    def ours(self, client_id: str) -> bool:
+        return client_id.startswith(f"{self.state.installation}-")
+
+    def watch(self) -> None:
+        """Look at the exchange's books: how long is a position without its stops?"""
+        now, truth = self.clock.now_ms, self.exchange.truth()
+        stops: Counter[str] = Counter()
+        for order in truth["orders"]:
+            if order["role"] == "stop" and self.ours(order["client_id"]):
+                stops[order["symbol"]] += order["contracts"] - order["filled"]
+        held = {position["symbol"]: position["contracts"] for position in truth["positions"]}
+        for symbol in self.state.symbols:
+            if stops[symbol] >= held.get(symbol, 0) or self.line_down:
+                self.uncovered[symbol] = now
+            since = now - self.uncovered.get(symbol, now)
+            self.longest_uncovered_ms = max(self.longest_uncovered_ms, since)
+            assert since <= MOST_UNCOVERED_MS, f"{symbol}: uncovered for {since} ms"
+        assert truth["duplicates"] == []
+
+    def check(self) -> None:
+        """Compare the books with the exchange's; nothing may be lost, doubled or left over."""
+        truth, state = self.exchange.truth(), self.state
+        held = {p["symbol"]: p["side"] * p["contracts"] for p in truth["positions"]}
+        books = {
+            symbol: pos.side * pos.contracts
+            for symbol, pos in zip(state.symbols, state.world.positions, strict=True)
+            if pos.side != FLAT
+        }
+        assert books == held
+        account = state.world.account
+        ours = account.deposits + account.realised - account.fees + account.funding
+        assert abs(ours - truth["wallet"]) < 1e-6, (ours, truth["wallet"])
+        resting = {o["client_id"] for o in truth["orders"] if self.ours(o["client_id"])}
+        assert resting == set(state.orders), resting ^ set(state.orders)
+        self.check_entries(truth)
+
+    def check_entries(self, truth: Plain) -> None:
+        """See that no position was ever built by two entries, and no order traded too much."""
+        builders: dict[str, str] = {}
+        held: Counter[str] = Counter()
+        for fill in sorted(truth["fills"], key=lambda fill: fill["ms"]):
+            symbol, name = fill["symbol"], fill["client_id"]
+            if name.endswith("-entry"):
+                assert builders.setdefault(symbol, name) == name, (symbol, builders[symbol], name)
+                held[symbol] += fill["contracts"]
+                continue
+            held[symbol] -= fill["contracts"]
+            assert held[symbol] >= 0, fill
+            if held[symbol] == 0:
+                builders.pop(symbol, None)
+
+    def kill(self) -> None:
+        """Pull the kill switch; the account must be flat, and latched, within a bar or two."""
+        engine = self.bot.engine
+        engine.feed(Operator(max(self.clock.now(), self.state.now_ms), Command.KILL, "drill over"))
+        self.run_bars(2)
+        truth = self.exchange.truth()
+        assert truth["positions"] == []
+        assert not [o for o in truth["orders"] if self.ours(o["client_id"])]
+        assert self.state.modes.mode == FLATTEN
+        assert self.bot.latches.read() is not None
+        self.check()
+
+    def close(self) -> None:
+        """Close what is open; again is nothing."""
+        if self.open:
+            self.open = False
+            self.bot.close(clean=True)
+            self.stop.__exit__()
+
+    def replayed(self) -> int:
+        """Return how many events the journal holds; all must lead to the same decisions."""
+        with closing(JournalReader(self.folder / "journal.sqlite3")) as reader:
+            result = replay(reader)
+        assert result.different == 0, result.differences[:2]
+        return result.events
+
+
+def positions_of(state: State) -> list[int]:
+    """Return the symbols that are held."""
+    return [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
+
+
+def plan(exchange: Simulator, faults: Sequence[Plain]) -> None:
+    """Replace the simulator's faults."""
+    exchange.ask("faults", method="DELETE")
+    exchange.ask("faults", {"faults": list(faults)})
