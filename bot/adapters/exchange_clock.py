@@ -1,12 +1,15 @@
 """The exchange's time, made of our monotonic clock and of what the exchange says the time is.
 
-A step of the host's clock changes nothing here, and time never runs backwards: what was once told
-as the present stays the past.
+A step of the host's clock changes nothing here. Time stands still rather than run backwards for the
+small corrections of every measurement; a large one is believed, because the exchange refuses what
+is signed with a wrong time.
 """
 
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+MOST_HELD_MS = 1_000  # time stands still for at most this long
 
 
 class Clock(Protocol):
@@ -36,13 +39,13 @@ class ExchangeClock:
         """exchange time, ms, and the monotonic moment at which it was that"""
         self.offset_ms = 0.0
         """exchange minus host clock when it was measured last"""
-        self.measured = False
         self.latest = 0
 
     def now(self) -> int:
         exchange_ms, moment = self.anchor
         estimate = int(exchange_ms + (self.monotonic() - moment) * 1000.0 * self.speed)
-        self.latest = max(self.latest, estimate) if self.measured else estimate
+        ahead = 0 <= self.latest - estimate <= MOST_HELD_MS
+        self.latest = self.latest if ahead else estimate
         return self.latest
 
     def told(self, exchange_ms: int, asked_s: float, answered_s: float) -> None:
@@ -51,4 +54,3 @@ class ExchangeClock:
         host_ms = (self.wall() - (self.monotonic() - middle)) * 1000.0
         self.offset_ms = exchange_ms - host_ms
         self.anchor = (float(exchange_ms), middle)
-        self.measured = True

@@ -31,6 +31,8 @@ class AccountFile:
     spot_url: str
     specs: tuple[ContractSpec, ...]
     """in configuration order"""
+    speed: float = 1.0
+    """of a simulator's clock"""
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -97,6 +97,13 @@ def add_control_commands(commands: "argparse._SubParsersAction[argparse.Argument
             parser.add_argument("symbol", metavar="SYMBOL", help="BTC, BTC-USDT-PERP, ...")
         if name in ("kill", "close"):
             parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+            parser.add_argument(
+                "--credentials",
+                type=Path,
+                metavar="DIR",
+                help="folder with the API key, for when the bot does not answer (live only; "
+                "default: systemd's credentials)",
+            )
         if name not in LINES:
             parser.add_argument("--reason", metavar="TEXT", help="kept in the journal")
         parser.set_defaults(run=run, name=name)
@@ -283,7 +290,9 @@ def over_exchange(args: argparse.Namespace, folder: Path, reason: str, symbol: s
     from bot.shell import emergency
 
     try:
-        return emergency.flatten(folder, reason, symbol, lambda text: say(args, text))
+        return emergency.flatten(
+            folder, reason, symbol, lambda text: say(args, text), args.credentials
+        )
     except InputError:
         raise
     except (BotError, OSError, sqlite3.Error, ValueError) as error:

@@ -7,8 +7,10 @@ because its orders carry ids of ours with an `e`.
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bot.adapters.locks import InstanceLock, LockedError, holder
 from bot.adapters.paper_store import PaperStore
@@ -16,53 +18,87 @@ from bot.core.codec import decode
 from bot.core.errors import InputError
 from bot.core.kernel.params import Params, Spec
 from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
+from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.paper import INSTALLATION
 from bot.shell.paper_venue import PaperVenue, restore_records
 from bot.sim.paper_market import PaperMarket
 
 LOCK_WAIT_S = 5.0
 
+type Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Done:
+    """What was done, and what is left of it: names of symbols, and a number of orders."""
+
+    closed: list[str]
+    cancelled: int
+    left: list[str]
+    orders: int
+
+
+class EmergencyAccount(Protocol):
+    """An account as it stands, without its bot."""
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """Return the names, in configuration order."""
+
+    def flatten(self, wanted: Sequence[int], say: Say) -> Done:
+        """Close positions, then cancel what is left; verified by reading the account again.
+
+        In this order: stops protect until their position is gone.
+        """
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
 
 def flatten(
     state_dir: Path,
     reason: str,
     symbol: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
+    credentials: Path | None = None,
 ) -> dict[str, object]:
     """Close everything, or one symbol, on the account of `state_dir`; return what was done.
 
     The result has `flat` (verified by reading the account again), `closed`, `cancelled`, `seconds`.
+    `credentials` is the folder with the key of a live account.
 
     Raises
     ------
     InputError : there is no account
     LockedError : another process took the account over meanwhile
+    BotError : the exchange cannot be reached, or does not accept the key
     """
     began = time.monotonic()
     stop_holder(state_dir / "lock", say)
     lock = take_lock(state_dir / "lock")
     try:
-        venue, symbols = open_account(state_dir)
-        if symbol is not None and symbol not in symbols:
-            raise InputError(f"symbol: expected one of {', '.join(symbols)}, was {symbol!r}")
-        wanted = range(len(symbols)) if symbol is None else [symbols.index(symbol)]
-        closed, cancelled = close_symbols(venue, list(wanted), symbols, say)
-        after = venue.snapshot((), 0, 0)
-        left = [symbols[k] for k in wanted if after.holdings[k].side != 0]
-        orders = [o for o in after.open_orders if o.symbol in wanted]
+        account = open_account(state_dir, credentials)
+        try:
+            symbols = list(account.symbols)
+            if symbol is not None and symbol not in symbols:
+                raise InputError(f"symbol: expected one of {', '.join(symbols)}, was {symbol!r}")
+            wanted = range(len(symbols)) if symbol is None else [symbols.index(symbol)]
+            done = account.flatten(list(wanted), say)
+        finally:
+            account.close()
     finally:
         lock.release()
     return {
-        "flat": not left and not orders,
-        "left": left,
-        "closed": closed,
-        "cancelled": cancelled,
+        "flat": not done.left and not done.orders,
+        "left": done.left,
+        "closed": done.closed,
+        "cancelled": done.cancelled,
         "reason": reason,
         "seconds": round(time.monotonic() - began, 3),
     }
 
 
-def stop_holder(path: Path, say: Callable[[str], None]) -> None:
+def stop_holder(path: Path, say: Say) -> None:
     """Kill the process that holds the lock: it was asked and did not answer."""
     note = holder(path)
     pid = note.get("pid") if note is not None else None
@@ -87,57 +123,72 @@ def take_lock(path: Path) -> InstanceLock:
             time.sleep(0.02)
 
 
-def open_account(state_dir: Path) -> tuple[PaperVenue, list[str]]:
-    """Open the simulated exchange of a state directory as it stands, without its market."""
-    path = state_dir / "paper.sqlite3"
-    if not path.exists():
-        raise InputError(f"{state_dir}: expected an account (paper.sqlite3), was none")
-    store = PaperStore(path, durable=True)
-    identity, data = store.read("identity"), store.read("market")
-    params, specs = store.read("params"), store.read("specs")
-    if not isinstance(identity, dict) or not isinstance(specs, list) or data is None:
-        raise InputError(f"{path}: expected a simulated exchange, was something else")
-    market = PaperMarket(
-        decode(Params, params), [decode(Spec, spec) for spec in specs], 0.0, iter(())
+def open_account(state_dir: Path, credentials: Path | None) -> EmergencyAccount:
+    """Open the account of a state directory, live or simulated; raise InputError where none is."""
+    if (state_dir / ACCOUNT_FILE).exists():
+        from bot.shell.emergency_live import LiveAccount  # ccxt, for those who need it
+
+        return LiveAccount(state_dir, credentials)
+    if (state_dir / "paper.sqlite3").exists():
+        return PaperAccount(state_dir)
+    raise InputError(
+        f"{state_dir}: expected an account (paper.sqlite3 or {ACCOUNT_FILE}), was none"
     )
-    market.restore(data, None)
-    restore_records(market, store)
-    venue = PaperVenue(market, store, iter(()), lambda: iter(()))
-    venue.restore_moment()
-    return venue, [str(name) for name in identity["symbols"]]
 
 
-def close_symbols(
-    venue: PaperVenue, wanted: list[int], symbols: list[str], say: Callable[[str], None]
-) -> tuple[list[str], int]:
-    """Close positions at the mark, then cancel what is left; return names and a count.
+class PaperAccount:
+    """The simulated exchange of a state directory as it stands, without its market."""
 
-    In this order: stops protect until their position is gone.
-    """
-    market = venue.market
-    # Not before anything the exchange has told already: its records are read by time.
-    told = (entry.now_ms for entry in market.records.entries)
-    now = max([market.ended_ms(), venue.moment[1] if venue.moment else 0, *told])
-    closed = []
-    for k in wanted:
-        held = market.exchange.ledger.held[k]
-        if held.side == 0:
-            continue
-        order = PlaceOrder(
-            client_id=f"{INSTALLATION}-e{now}{k:02d}-exit",
-            symbol=k,
-            role=Role.EXIT,
-            side=-held.side,
-            contracts=held.contracts,
-            price=0.0,
-            leverage=held.leverage,
+    def __init__(self, state_dir: Path) -> None:
+        path = state_dir / "paper.sqlite3"
+        store = PaperStore(path, durable=True)
+        identity, data = store.read("identity"), store.read("market")
+        params, specs = store.read("params"), store.read("specs")
+        if not isinstance(identity, dict) or not isinstance(specs, list) or data is None:
+            raise InputError(f"{path}: expected a simulated exchange, was something else")
+        market = PaperMarket(
+            decode(Params, params), [decode(Spec, spec) for spec in specs], 0.0, iter(())
         )
-        event = market.trade_now(order, now)
-        if isinstance(event, OrderFilled):
-            closed.append(symbols[k])
-            say(f"closed {symbols[k]}: {event.contracts:g} contracts at {event.price:g}")
-    open_orders = [o for o in market.snapshot((), 0, now).open_orders if o.symbol in wanted]
-    for report in open_orders:
-        market.cancel(CancelOrder(report.client_id, report.symbol), now)
-    venue.save()
-    return closed, len(open_orders)
+        market.restore(data, None)
+        restore_records(market, store)
+        self.venue = PaperVenue(market, store, iter(()), lambda: iter(()))
+        self.venue.restore_moment()
+        self.symbols = [str(name) for name in identity["symbols"]]
+
+    def flatten(self, wanted: Sequence[int], say: Say) -> Done:
+        """See EmergencyAccount: positions close at the mark."""
+        market = self.venue.market
+        # Not before anything the exchange has told already: its records are read by time.
+        told = (entry.now_ms for entry in market.records.entries)
+        now = max([market.ended_ms(), self.venue.moment[1] if self.venue.moment else 0, *told])
+        closed = []
+        for k in wanted:
+            held = market.exchange.ledger.held[k]
+            if held.side == 0:
+                continue
+            name = emergency_id(INSTALLATION, now, k)
+            order = PlaceOrder(name, k, Role.EXIT, -held.side, held.contracts, 0.0, held.leverage)
+            event = market.trade_now(order, now)
+            if isinstance(event, OrderFilled):
+                closed.append(self.symbols[k])
+                say(f"closed {self.symbols[k]}: {event.contracts:g} contracts at {event.price:g}")
+        open_orders = [o for o in market.snapshot((), 0, now).open_orders if o.symbol in wanted]
+        for report in open_orders:
+            market.cancel(CancelOrder(report.client_id, report.symbol), now)
+        self.venue.save()
+        after = market.snapshot((), 0, now)
+        left = [self.symbols[k] for k in wanted if after.holdings[k].side != 0]
+        orders = sum(order.symbol in wanted for order in after.open_orders)
+        return Done(closed, len(open_orders), left, orders)
+
+    def close(self) -> None:
+        self.venue.close()
+
+
+def emergency_id(installation: str, now_ms: int, symbol: int) -> str:
+    """Return the client id of an emergency's exit: ours, and no other order's.
+
+    >>> emergency_id("paper", 1_704_067_200_000, 3)
+    'paper-e170406720000003-exit'
+    """
+    return f"{installation}-e{now_ms}{symbol:02d}-exit"

@@ -1,0 +1,130 @@
+"""A live account without its bot: close and cancel over the exchange, until a read says it is flat.
+
+What gets no answer is not known and is simply tried again: every order here is reduce-only, so a
+second one in place of one that got through finds nothing to do.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bot.adapters.exchange_clock import ExchangeClock
+from bot.adapters.kucoin_account import AccountReader, together
+from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_fields import wire_symbol
+from bot.adapters.kucoin_orders import order_body
+from bot.adapters.kucoin_site import Site
+from bot.adapters.token_bucket import Priority, TokenBucket
+from bot.adapters.wire_thread import WireThread
+from bot.core.errors import BotError, InputError, UnreachableError
+from bot.core.messages import PlaceOrder, Role
+from bot.core.reconcile import Snapshot
+from bot.shell.account_file import key_hash, read_account
+from bot.shell.credentials import load_credentials
+from bot.shell.emergency import Done, Say, emergency_id
+
+TRY_FOR_S = 60.0
+PAUSE_S = 0.25
+CALL_S = 20.0
+
+
+class LiveAccount:
+    """The account on KuCoin that a state directory belongs to."""
+
+    def __init__(self, state_dir: Path, credentials: Path | None) -> None:
+        known = read_account(state_dir)
+        if known is None:
+            raise InputError(f"{state_dir}: expected a live account, was none")
+        keys = load_credentials(credentials)
+        if key_hash(keys.key) != known.key_hash:
+            raise InputError(f"{state_dir}: expected the API key of this account, was another")
+        self.known = known
+        self.symbols = known.symbols
+        clock = ExchangeClock(known.speed)
+        self.wire = WireThread()
+        site = Site(known.futures_url, known.spot_url)
+        self.client = KucoinClient(site, keys, clock, TokenBucket())
+        self.reader = AccountReader(self.client, known.symbols, clock, clock.now())
+        self.clock = clock
+        self.synced = False
+        self.wire.run(self.client.open(), CALL_S)
+
+    def close(self) -> None:
+        """Close every connection."""
+        try:
+            self.wire.run(self.client.close(), CALL_S)
+        finally:
+            self.wire.close()
+
+    def flatten(self, wanted: Sequence[int], say: Say) -> Done:
+        """See EmergencyAccount; positions close at the market."""
+        end = time.monotonic() + TRY_FOR_S
+        closed: list[str] = []
+        cancelled = 0
+        while True:
+            try:
+                seen = self.read()
+                held = [k for k in wanted if seen.holdings[k].side != 0]
+                orders = [o for o in seen.open_orders if o.symbol in wanted]
+                if not held and not orders:
+                    return Done(closed, cancelled, [], 0)
+                if held:
+                    self.send_exits(seen, held, say)
+                    closed += [self.symbols[k] for k in held if self.symbols[k] not in closed]
+                else:
+                    cancelled += self.cancel([self.reader.order_ids[o.client_id] for o in orders])
+            except UnreachableError as error:
+                say(f"the exchange cannot be reached, trying again: {error}")
+                held, orders = list(wanted), []
+            if time.monotonic() > end:
+                return Done(closed, cancelled, [self.symbols[k] for k in held], len(orders))
+            time.sleep(PAUSE_S)
+
+    def read(self) -> Snapshot:
+        """Return the account as it is. Raises UnreachableError."""
+        try:
+            if not self.synced:
+                self.wire.run(self.client.sync_clock(), CALL_S)
+                self.synced = True
+            return self.wire.run(self.reader.read((), self.clock.now()), CALL_S)
+        except TimeoutError as error:
+            raise UnreachableError(f"no answers within {CALL_S:g} s") from error
+
+    def send_exits(self, seen: Snapshot, held: Sequence[int], say: Say) -> None:
+        """Send one exit for each position; what becomes of it is read."""
+        now = self.clock.now()
+        for k in held:
+            holding = seen.holdings[k]
+            order = PlaceOrder(
+                emergency_id(self.known.installation, now, k),
+                k,
+                Role.EXIT,
+                -holding.side,
+                holding.contracts,
+                0.0,
+                1.0,
+            )
+            body = order_body(order, wire_symbol(self.symbols[k]), self.known.specs[k])
+            send = self.client.send(
+                "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
+            )
+            try:
+                self.wire.run(send, CALL_S)
+                say(f"closing {self.symbols[k]}: {holding.contracts:g} contracts at the market")
+            except (BotError, TimeoutError) as error:
+                say(f"{self.symbols[k]}: {error}")
+
+    def cancel(self, order_ids: Sequence[str]) -> int:
+        """Ask for the cancellation of orders; return how many were asked for."""
+
+        async def one(order_id: str) -> None:
+            try:
+                await self.client.cancel("futuresPrivateDeleteOrdersOrderId", {"orderId": order_id})
+            except (RefusedError, BotError):
+                return  # gone already, or read again and tried again
+
+        async def all_of_them() -> None:
+            await together(*(one(order_id) for order_id in order_ids))
+
+        self.wire.run(all_of_them(), CALL_S)
+        return len(order_ids)

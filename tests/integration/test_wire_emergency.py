@@ -1,0 +1,171 @@
+"""`radbot kill` and `close` on a live account whose bot hangs or is dead, over the wire.
+
+A bot enters in lock-step, is gone, and the command runs as a process of its own; the simulator's
+own books say what is left.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.adapters.latches import Latches
+from tests.support.counts import Count
+from tests.support.processes import ROOT
+from tests.support.wire import Simulator, credentials_folder, simulator
+from tests.support.wire_drills import WireDrill, plan, positions_of
+
+SYMBOLS = "BTC-USDT-PERP,ETH-USDT-PERP,SOL-USDT-PERP"
+SEED = "2"
+SKIP = 799
+"""rows before an entry; found with a run without faults, as SEED"""
+STEP_MS = 200
+
+type Plain = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Simulator]:
+    words = ["--symbols", SYMBOLS, "--speed", "step", "--history", str(SKIP), "--seed", SEED]
+    words += ["--depth", "1000000"]
+    with simulator("--market", "synthetic", *words) as made:
+        yield made
+
+
+@pytest.fixture
+def state(exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the state directory of a bot that has died in a position."""
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    drill = WireDrill(tmp_path / "s", exchange, skip=SKIP)
+    drill.start()
+    for _ in range(200):
+        drill.turn()
+        held = positions_of(drill.state)
+        if held and all(drill.state.covered(k) for k in held) and not drill.venue.hot:
+            break
+    drill.check()
+    assert drill.exchange.truth()["positions"]
+    drill.close()
+    credentials_folder(tmp_path / "keys")
+    return tmp_path / "s"
+
+
+def command(exchange: Simulator, state: Path, *words: str) -> tuple[int, Plain, str]:
+    """Run a command while market time passes; return exit code, its object and what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bot", *words, "--state", str(state), "--json", "--yes"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        exchange.advance(STEP_MS)
+        try:
+            process.wait(STEP_MS / 1000.0)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    said, errors = process.communicate(timeout=5.0)
+    return process.returncode, json.loads(said) if said else {}, errors
+
+
+def keys(state: Path) -> tuple[str, str]:
+    return "--credentials", str(state.parent / "keys")
+
+
+def flat(exchange: Simulator) -> bool:
+    truth = exchange.truth()
+    return not truth["positions"] and not truth["orders"]
+
+
+def test_a_dead_bot_is_flattened_and_latched_and_its_next_start_knows(
+    exchange: Simulator, state: Path
+) -> None:
+    code, told, said = command(exchange, state, "kill", "--reason", "drill", *keys(state))
+    assert (code, told["flat"], told["left"], told["through"]) == (0, True, [], "exchange"), said
+    assert flat(exchange)
+    latch = Latches(state / "latches").read()
+    assert latch is not None
+    assert latch.reason == "drill"
+    Count("kill of a live account without its bot: flat after").add(ms=int(1000 * told["seconds"]))
+    drill = WireDrill(state, exchange)
+    drill.start()
+    drill.run_bars(1)
+    assert drill.state.modes.name == "FLATTEN"
+    drill.check()
+    drill.close()
+    drill.replayed()
+
+
+def test_a_process_that_hangs_is_killed_first(exchange: Simulator, state: Path) -> None:
+    hang = (
+        "import signal, sys; from pathlib import Path; from bot.adapters.locks import InstanceLock;"
+        "lock = InstanceLock.acquire(Path(sys.argv[1]), {}); print(flush=True); signal.pause()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hang, str(state / "lock")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    ) as hanging:
+        assert hanging.stdout is not None
+        hanging.stdout.readline()
+        code, told, said = command(exchange, state, "kill", "--timeout", "1", *keys(state))
+        assert f"process {hanging.pid} does not answer: killing it" in said
+        assert hanging.wait(5.0) == -9
+    assert (code, told["flat"]) == (0, True)
+    assert flat(exchange)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503, "times": 6},
+        {"kind": "drop_after", "method": "POST", "path": "/api/v1/orders", "times": 2},
+        {"kind": "drop_before", "method": "POST", "path": "/api/v1/orders", "times": 2},
+        {"kind": "slow_after", "method": "POST", "path": "/api/v1/orders", "seconds": 6.0},
+        {"kind": "error", "code": "300002", "msg": "suspended", "role": "exit", "times": 2},
+        {"kind": "html", "times": 5},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_it_tries_until_the_exchange_has_done_it(
+    exchange: Simulator, state: Path, fault: Plain
+) -> None:
+    plan(exchange, [fault])
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    assert (code, told["flat"]) == (0, True), (told, said)
+    assert flat(exchange)
+
+
+def test_close_takes_one_position_and_leaves_the_rest(exchange: Simulator, state: Path) -> None:
+    [held] = exchange.truth()["positions"]
+    other = next(name for name in SYMBOLS.split(",") if name != held["symbol"])
+    exchange.ask("outside", {"do": "enter", "symbol": other, "side": 1, "contracts": 5})
+    exchange.advance(STEP_MS)
+    code, told, _ = command(exchange, state, "close", held["symbol"], *keys(state))
+    assert (code, told["flat"], told["closed"]) == (0, True, [held["symbol"]])
+    assert [p["symbol"] for p in exchange.truth()["positions"]] == [other]
+    assert Latches(state / "latches").read() is None
+
+
+def test_without_a_key_it_says_so_and_the_latch_holds(exchange: Simulator, state: Path) -> None:
+    code, told, _ = command(exchange, state, "kill")
+    assert code == 75
+    assert told["flat"] is False
+    assert "--credentials DIR" in told["note"]
+    assert Latches(state / "latches").read() is not None
+    assert exchange.truth()["positions"]  # and still under its stops
+    assert any(order["role"] == "stop" for order in exchange.truth()["orders"])
+
+
+def test_another_key_is_refused(exchange: Simulator, state: Path) -> None:
+    (state.parent / "keys" / "kucoin_key").write_text("another\n", encoding="ascii")
+    code, told, _ = command(exchange, state, "kill", *keys(state))
+    assert code == 2 or "API key" in told.get("note", "")
+    assert exchange.truth()["positions"]

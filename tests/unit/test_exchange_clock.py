@@ -1,0 +1,70 @@
+"""The exchange's time: from its own words, whatever the host's clock does."""
+
+from bot.adapters.exchange_clock import MOST_HELD_MS, ExchangeClock
+
+NOW = 1_704_067_200.0
+
+
+class Host:
+    """A host whose two clocks are moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall, self.monotonic = NOW, 100.0
+
+    def pass_(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+def clock_on(host: Host, speed: float = 1.0) -> ExchangeClock:
+    return ExchangeClock(speed, lambda: host.wall, lambda: host.monotonic)
+
+
+def test_it_is_the_hosts_time_until_the_exchange_has_spoken() -> None:
+    assert clock_on(Host()).now() == int(NOW * 1000)
+
+
+def test_the_answer_was_written_between_question_and_answer() -> None:
+    host = Host()
+    clock = clock_on(host)
+    host.pass_(0.4)
+    clock.told(5_000_000, 100.0, 100.4)
+    assert clock.now() == 5_000_200
+    assert clock.offset_ms == 5_000_000 - (NOW + 0.2) * 1000
+
+
+def test_a_step_of_the_hosts_clock_changes_nothing() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.0)
+    host.wall -= 3_600.0
+    host.monotonic += 1.0
+    assert clock.now() == 5_001_000
+
+
+def test_a_small_correction_makes_it_stand_still_and_never_run_backwards() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.0)
+    host.pass_(2.0)
+    before = clock.now()
+    clock.told(before - MOST_HELD_MS, host.monotonic, host.monotonic)
+    assert clock.now() == before
+    host.pass_(1.5)
+    assert clock.now() == before + 500
+
+
+def test_a_large_correction_is_believed_also_backwards() -> None:
+    host = Host()
+    clock = clock_on(host)
+    assert clock.now() == int(NOW * 1000)  # asked before the exchange has spoken
+    clock.told(5_000_000, 100.0, 100.0)
+    assert clock.now() == 5_000_000
+
+
+def test_a_simulator_may_run_faster() -> None:
+    host = Host()
+    clock = clock_on(host, speed=60.0)
+    clock.told(5_000_000, 100.0, 100.0)
+    host.pass_(1.0)
+    assert clock.now() == 5_060_000
