@@ -66,7 +66,7 @@ stress optimize go-nogo release:
 
 ##@ Check
 
-.PHONY: test test-unit test-integration chaos lint bench mutants
+.PHONY: test test-unit test-integration chaos faults lint bench mutants
 test: setup ## All tests; ARGS goes to pytest
 	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
 
@@ -77,7 +77,11 @@ test-integration: setup ## The rest: scenario, contract, integration
 	@$(PY) -m pytest $(INTEGRATION_TESTS) $(ARGS)
 
 chaos: setup ## 1,000 random kills, every crash point, ten times the fault plans (20 minutes)
-	@CHAOS=10 $(PY) -m pytest tests/integration/test_crash_points.py tests/integration/test_faults.py $(ARGS)
+	@CHAOS=10 $(PY) -m pytest tests/integration/test_crash_points.py tests/integration/test_faults.py \
+		tests/integration/test_wire_crash.py $(ARGS)
+
+faults: setup ## The live bot against every fault of the wire, as a matrix (half an hour)
+	@$(PY) scripts/fault_matrix.py $(ARGS)
 
 lint: setup ## ruff, mypy, yamllint, shellcheck
 	$(PY) -m ruff check .

@@ -2,6 +2,15 @@
 
 import sys
 
-from bot.shell.cli import main
+from bot.shell.stop import remember_early
 
-sys.exit(main())
+
+def run() -> int:
+    """Run the command line; signals are looked after before the rest is loaded."""
+    remember_early()
+    from bot.shell.cli import main
+
+    return main()
+
+
+sys.exit(run())

@@ -12,6 +12,7 @@ from bot.adapters.history import load_market
 from bot.adapters.trades_csv import write_trades
 from bot.shell.cli import report, run_cli
 from bot.shell.options import add_run_options, configuration, data_directories, period
+from ops.exchange.cli import add_exchange_command
 from ops.research.backtest import run_backtest
 
 EXAMPLES = """\
@@ -21,6 +22,7 @@ examples:
   radops backtest --data DIR --symbols BTC-USDT-PERP --timeframe 1h \\
                   --trades trades.csv --plot report.html
   radops backtest --data DIR --symbols BTC-USDT-PERP --timeframe 1h --strategies ema_cross --json
+  radops exchange --speed 60 --key K --secret S --passphrase P
 
 exit codes: 0 ok, 2 bad input, 1 anything else
 """
@@ -51,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="plain runs without Numba; the result is the same in every bit (default: by size)",
     )
     backtest.set_defaults(run=backtest_command)
+    add_exchange_command(commands)
     return parser
 
 

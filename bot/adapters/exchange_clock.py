@@ -15,6 +15,9 @@ MOST_HELD_MS = 1_000  # time stands still for at most this long
 class Clock(Protocol):
     """What the adapter needs of a clock: exchange time, and a word of the exchange about it."""
 
+    offset_ms: float
+    """exchange minus host clock when it was measured last"""
+
     def now(self) -> int:
         """Return exchange time, ms UTC."""
 
@@ -38,7 +41,6 @@ class ExchangeClock:
         self.anchor = (wall() * 1000.0, monotonic())
         """exchange time, ms, and the monotonic moment at which it was that"""
         self.offset_ms = 0.0
-        """exchange minus host clock when it was measured last"""
         self.latest = 0
 
     def now(self) -> int:

@@ -2,6 +2,7 @@
 
 `commit` is the durable line between deciding and acting. A commit that fails (disk full, file
 locked) loses nothing: what it had to write waits in memory and goes with the next one that works.
+Only a journal that cannot be written for days loses its oldest events, and says so.
 """
 
 import base64
@@ -9,14 +10,16 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
+from bot.adapters.database_file import LOG_BYTES, log_size, prepare
+from bot.adapters.journal_errors import JournalError, guarded, reading
 from bot.adapters.journal_schema import (
     BOUNDS,
     READABLE_FROM,
     SCHEMA_VERSION,
     TABLES,
-    JournalError,
     check_schema,
     state_parts,
     stored_state,
@@ -36,16 +39,19 @@ from bot.core.messages import (
     TradeClosed,
 )
 from bot.core.state import State
+from bot.core.text import clean
 
 type Outcome = tuple[Event, list[Effect]]
 type Row = tuple[object, ...]
+type Entry = tuple[str, Row]
+"""(table, its row without the number)"""
 BUSY_MS = 200
 """a locked file may hold one commit up this long, and with it an exit"""
-CHECKPOINT_COMMITS = 1_000
-"""commits between two checkpoints of the write-ahead log"""
-MOST_PENDING = 100_000
+MOST_PENDING = 20_000
+"""events that wait for a journal that cannot be written; at one-minute bars these are days"""
 AUDITED = ("operator", "resume", "reload")  # notices that are kept whatever their level
 COLUMNS = {
+    "runs": "n, run_id, started_ms, identity, first_seq",
     "events": "n, now_ms, event, effects",
     "intents": "n, now_ms, client_id, body",
     "fills": "n, now_ms, fill_id, body",
@@ -63,13 +69,16 @@ class Journal:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.db = db
         self.path = path
-        self.pending: list[Outcome] = []
-        """outcomes that could not be written yet"""
+        self.pending: list[list[Entry]] = []
+        """what could not be written yet, event by event"""
+        self.lost = 0
+        """the oldest of it, for which there was no room"""
         self.commits = 0
         self.run_id = ""
         self._parts: dict[str, bytes] = {}
         self._day = -1
         self._busy_ms = BUSY_MS
+        self._log_limit = LOG_BYTES
         self._next = {
             table: int(db.execute(f"SELECT coalesce(max(n), 0) + 1 FROM {table}").fetchone()[0])
             for table in BOUNDS
@@ -85,36 +94,21 @@ class Journal:
 
         Raises
         ------
-        JournalError : it cannot be written, is damaged, or was written by a newer release
+        JournalError : it cannot be written
+        JournalUnusableError : it is damaged, or was written by a newer release
         """
         db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-            db.execute("PRAGMA wal_autocheckpoint=0")
-            # Readers must be able to open the file at any time, also after we are gone.
-            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-            found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
-            if found[0]:
-                check_schema(db, path)
-            db.execute("BEGIN IMMEDIATE")
-            for statement in TABLES.split(";"):
-                db.execute(statement)
-            db.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                [("schema", str(SCHEMA_VERSION)), ("readable_from", str(READABLE_FROM))],
-            )
-            db.execute("COMMIT")
-            path.chmod(0o640)
-            return cls(db, path)
-        except JournalError:
+            with reading(path):
+                prepare(path)
+                db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+                set_up(db, path, durable=durable)
+                return cls(db, path)
+        except (JournalError, OSError) as error:
             if db is not None:
                 db.close()
-            raise
-        except (sqlite3.Error, OSError) as error:
-            if db is not None:
-                db.close()
+            if isinstance(error, JournalError):
+                raise
             raise JournalError(
                 f"{path}: expected a journal that can be written, was: {error}"
             ) from error
@@ -127,10 +121,8 @@ class Journal:
         Raises JournalError.
         """
         self.run_id = run_id
-        row = (self._next["runs"], run_id, started_ms, json.dumps(identity), self._next["events"])
-        self._next["runs"] += 1
-        run = "INSERT INTO runs (n, run_id, started_ms, identity, first_seq) VALUES (?, ?, ?, ?, ?)"
-        self._write(state, {"checkpoints": [self._checkpoint(state)]}, [(run, row)])
+        run = (run_id, started_ms, json.dumps(identity), self._next["events"])
+        self._write(state, [("runs", run), ("checkpoints", self._checkpoint(state))])
 
     def commit(self, outcomes: Sequence[Outcome], state: State) -> None:
         """Make `outcomes`, and those still pending, and the state after them durable, at once.
@@ -139,49 +131,27 @@ class Journal:
         ------
         JournalError : nothing was written; the outcomes wait for the next call
         """
-        self.pending += [o for o in outcomes if o[1] or not isinstance(o[0], Tick)]
-        if len(self.pending) > MOST_PENDING:
-            raise JournalError(f"{self.path}: cannot be written since {MOST_PENDING} events")
+        equity = state.world.account.equity
+        told = [o for o in outcomes if o[1] or not isinstance(o[0], Tick)]
+        self.pending += [rows_of(event, effects, equity) for event, effects in told]
         if not self.pending:
             return
-        rows = self._rows(self.pending, state)
+        rows = list(chain.from_iterable(self.pending))
         day = state.now_ms // DAY_MS
-        if day != self._day and self._day >= 0:
-            rows["checkpoints"] = [self._checkpoint(state)]
-        self._write(state, rows, [])
+        if self.lost:
+            text = f"{self.lost} events are not in the journal: it could not be written"
+            rows.append(("incidents", (state.now_ms, "CRITICAL", "journal_gap", -1, text)))
+        if self.lost or (day != self._day and self._day >= 0):
+            rows.append(("checkpoints", self._checkpoint(state)))
+        try:
+            self._write(state, rows)
+        except JournalError:
+            excess = max(0, len(self.pending) - MOST_PENDING)
+            del self.pending[:excess]
+            self.lost += excess
+            raise
         self._day = day
-        self.pending = []
-
-    def _rows(self, outcomes: Sequence[Outcome], state: State) -> dict[str, list[Row]]:
-        """Return what the outcomes add to each table."""
-        rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
-        for event, effects in outcomes:
-            now = event.now_ms
-            bodies = json.dumps([encode_member(effect) for effect in effects])
-            rows["events"].append((now, json.dumps(encode_member(event)), bodies))
-            entry_id = str(getattr(event, "entry_id", ""))
-            if entry_id:
-                rows["fills"].append((now, entry_id, json.dumps(encode_member(event))))
-            if isinstance(event, Cycle):
-                equity = (now, state.world.account.equity)
-                rows["equity"].append(equity)
-                if now % DAY_MS == 0:
-                    rows["daily"].append(equity)
-            for effect in effects:
-                self._add_effect(rows, effect, now)
-        return rows
-
-    def _add_effect(self, rows: dict[str, list[Row]], effect: Effect, now: int) -> None:
-        if isinstance(effect, PlaceOrder):
-            rows["intents"].append((now, effect.client_id, json.dumps(encode(effect))))
-        elif isinstance(effect, TradeClosed):
-            rows["trades"].append((now, json.dumps(encode(effect.trade))))
-        elif isinstance(effect, Notice) and (
-            effect.level is not Level.INFO or effect.kind in AUDITED
-        ):
-            rows["incidents"].append(
-                (now, effect.level.value, effect.kind, effect.symbol, effect.text)
-            )
+        self.pending, self.lost = [], 0
 
     def _checkpoint(self, state: State) -> Row:
         body = {name: base64.b64encode(part).decode() for name, part in state_parts(state).items()}
@@ -191,22 +161,18 @@ class Journal:
         # `n` is the first event after it, so that replay knows where to start.
         return (state.now_ms, self.run_id, json.dumps(body))
 
-    def _write(
-        self, state: State, rows: dict[str, list[Row]], extra: Sequence[tuple[str, Row]]
-    ) -> None:
+    def _write(self, state: State, rows: Sequence[Entry]) -> None:
         """Write everything in one transaction, or nothing."""
-        changed = {k: v for k, v in state_parts(state).items() if self._parts.get(k) != v}
         numbers = dict(self._next)
+        self._next["events"] += self.lost  # the gap is seen in the numbers
         try:
+            changed = {k: v for k, v in state_parts(state).items() if self._parts.get(k) != v}
             self.db.execute("BEGIN IMMEDIATE")
-            for sql, row in extra:
-                self.db.execute(sql, row)
-            for table, found in rows.items():
-                for row in found:
-                    self._insert(table, row)
+            for table, row in rows:
+                self._insert(table, row)
             self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed.items())
             self.db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # or a value it cannot hold
             self._next = numbers
             self._wait(0)  # whoever holds the file holds up one commit, not every one
             with suppress(sqlite3.Error):
@@ -219,8 +185,7 @@ class Journal:
         self._wait(BUSY_MS)
         self._parts |= changed
         self.commits += 1
-        if self.commits % CHECKPOINT_COMMITS == 0:
-            self._trim_log("PASSIVE")
+        self._cut_log()
 
     def _wait(self, busy_ms: int) -> None:
         """Set how long a commit waits for a locked file."""
@@ -248,11 +213,21 @@ class Journal:
         self._next[table] = n + 1
         self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - BOUNDS[table],))
 
-    def _trim_log(self, how: str) -> None:
-        """Move the write-ahead log into the file; a reader that is in the way only delays it."""
-        with suppress(sqlite3.Error):
-            self.db.execute(f"PRAGMA wal_checkpoint({how})")
+    def _cut_log(self) -> None:
+        """Move the write-ahead log into the file when it is large; a reader that is in the way is
+        not waited for."""
+        if log_size(self.path) < self._log_limit:
+            return
+        self._wait(0)
+        self._empty_log()
+        self._wait(BUSY_MS)
+        self._log_limit = log_size(self.path) + LOG_BYTES
 
+    def _empty_log(self) -> None:
+        with suppress(sqlite3.Error):
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @guarded
     def load_state(self, template: State) -> State | None:
         """Return the state of the last commit, over the parameters and contracts of `template`;
         None when there is none."""
@@ -260,18 +235,70 @@ class Journal:
         self._day = -1 if state is None else state.now_ms // DAY_MS
         return state
 
+    @guarded
     def trades(self, last: int = BOUNDS["trades"]) -> list[Trade]:
         """Return the newest finished trades, oldest first."""
         return stored_trades(self.db, last)
 
+    @guarded
     def daily(self) -> list[tuple[int, float]]:
         """Return (00:00 UTC, equity)."""
         return self.db.execute("SELECT now_ms, equity FROM daily ORDER BY n").fetchall()
 
     def close(self, *, clean: bool) -> None:
-        """Close the file. `clean` says that nothing was sent that is not written."""
+        """Close the file. `clean` says that this run has sent nothing that is not written."""
         with suppress(sqlite3.Error):
-            if clean and not self.pending:
+            if clean and self.run_id and not self.pending:
                 self.db.execute("UPDATE runs SET clean = 1 WHERE n = (SELECT max(n) FROM runs)")
-            self._trim_log("TRUNCATE")
+        self._empty_log()
         self.db.close()
+
+
+def set_up(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
+    """Make a connection the writer's, and the tables if they are not there."""
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+    db.execute("PRAGMA wal_autocheckpoint=0")
+    db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+    # Readers must be able to open the file at any time, also after we are gone.
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+    found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
+    if found[0]:
+        check_schema(db, path)
+    db.execute("BEGIN IMMEDIATE")
+    for statement in TABLES.split(";"):
+        db.execute(statement)
+    db.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+        [("schema", str(SCHEMA_VERSION)), ("readable_from", str(READABLE_FROM))],
+    )
+    db.execute("COMMIT")
+
+
+def rows_of(event: Event, effects: Sequence[Effect], equity: float) -> list[Entry]:
+    """Return what an event and what was decided on it add to the tables; `equity` is after it."""
+    now = event.now_ms
+    body = json.dumps(encode_member(event))
+    rows: list[Entry] = [
+        ("events", (now, body, json.dumps([encode_member(effect) for effect in effects])))
+    ]
+    entry_id = str(getattr(event, "entry_id", ""))
+    if entry_id:
+        rows.append(("fills", (now, entry_id, body)))
+    if isinstance(event, Cycle):
+        rows.append(("equity", (now, equity)))
+        if now % DAY_MS == 0:
+            rows.append(("daily", (now, equity)))
+    return rows + [row for effect in effects for row in effect_rows(effect, now)]
+
+
+def effect_rows(effect: Effect, now: int) -> list[Entry]:
+    """Return what an effect adds to the tables besides that of events."""
+    if isinstance(effect, PlaceOrder):
+        return [("intents", (now, effect.client_id, json.dumps(encode(effect))))]
+    if isinstance(effect, TradeClosed):
+        return [("trades", (now, json.dumps(encode(effect.trade))))]
+    if isinstance(effect, Notice) and (effect.level is not Level.INFO or effect.kind in AUDITED):
+        text = clean(effect.text)
+        return [("incidents", (now, effect.level.value, effect.kind, effect.symbol, text))]
+    return []

@@ -3,17 +3,20 @@
 import json
 import sqlite3
 from array import array
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bot.adapters.journal_errors import JournalUnusableError
 from bot.core.codec import decode, encode
-from bot.core.errors import BotError
+from bot.core.kernel.codes import FLAT, NO_INTENT
 from bot.core.kernel.records import Account, Intent, Position, SymbolState, Trade, World
+from bot.core.messages import Role
 from bot.core.modes import Cause, Modes
 from bot.core.orders import Order
+from bot.core.owners import OwnerError, Owners, signed
 from bot.core.state import REMEMBERED_FILLS, Guard, State, Watch
 
 SCHEMA_VERSION = 1
@@ -63,27 +66,21 @@ CORE_FIELDS = {
     field.name: field.type for field in fields(State) if field.name not in ("world", "fill_ids")
 }
 ARRAYS = {"returns": "d", "samples": "q", "window_times": "q", "window_equity": "d"}
-LISTS = ("wishes", "verdicts")
-
-
-class JournalError(BotError):
-    """The journal cannot be used. Exit code 75: somebody must make room, then it works again."""
-
-    exit_code = 75
+LISTS: Mapping[str, float] = {"wishes": 0.0, "verdicts": 0}
 
 
 def state_parts(state: State) -> dict[str, bytes]:
     """Return the core's state in parts, each as bytes that are equal when nothing has changed.
 
     Parameters, tiers, strategies and contracts are not among them: they come from the configuration
-    of whoever restores.
+    of whoever restores. Positions and intents name their owners.
     """
     world = state.world
     parts = {
         "account": _json(encode(world.account)),
         "symbols": _json(encode(world.symbols)),
-        "positions": _json(encode(world.positions)),
-        "intents": _json(encode(world.intents)),
+        "positions": _json(signed(world, encode(world.positions), world.positions)),
+        "intents": _json(signed(world, encode(world.intents), world.intents)),
         "core": _json({name: encode(getattr(state, name)) for name in CORE_FIELDS}),
         "cycle": _json({name: getattr(world, name) for name in LISTS}),
     }
@@ -101,41 +98,49 @@ def restore_state(parts: Mapping[str, bytes], template: State) -> State:
 
     Raises
     ------
-    JournalError : the journal was written for other symbols
+    JournalUnusableError : the journal was written for other symbols, or strategies
+    InputError, LookupError, TypeError, ValueError : it is damaged
     """
     core = json.loads(parts["core"])
     symbols = tuple(core["symbols"])
     if symbols != template.symbols:
-        raise JournalError(
+        raise JournalUnusableError(
             f"journal: expected the symbols {', '.join(symbols)} in this order, was "
             f"{', '.join(template.symbols)}; restore the configuration, or use another --state"
         )
     world = template.world
+    orders = {name: decode(Order, order) for name, order in core["orders"].items()}
+    ended = {name: decode(Order, order) for name, order in core.get("ended", {}).items()}
     account = decode(Account, json.loads(parts["account"]))
     account.tier = min(account.tier, len(world.tiers) - 1)  # the table may have become shorter
     changed: dict[str, Any] = {
         "account": account,
         "symbols": [decode(SymbolState, s) for s in json.loads(parts["symbols"])],
-        "positions": [decode(Position, p) for p in json.loads(parts["positions"])],
-        "intents": [decode(Intent, i) for i in json.loads(parts["intents"])],
     }
+    try:
+        changed |= _owned(parts, world, chain(orders.values(), ended.values()))
+    except OwnerError as error:
+        raise JournalUnusableError(f"journal: {error}") from error
     cycle = json.loads(parts["cycle"])
-    for name in LISTS:  # another list of strategies: the wishes of the last cycle mean nothing
-        same = len(cycle[name]) == len(getattr(world, name))
-        changed[name] = cycle[name] if same else getattr(world, name)
+    size = len(symbols) * len(changed["strategies"])
+    for name, nothing in LISTS.items():  # of another list of strategies they mean nothing
+        changed[name] = cycle[name] if len(cycle[name]) == size else [nothing] * size
     for name, code in ARRAYS.items():
         values: array[Any] = array(code)
         values.frombytes(parts[name])
         changed[name] = list(values)
+    for name in ("symbols", "positions", "intents", *ARRAYS):
+        if len(changed[name]) != len(getattr(world, name)):
+            raise ValueError(f"expected {len(getattr(world, name))} {name}")
     restored: World = world._replace(**changed)
     return State(
         world=restored,
         symbols=symbols,
         installation=core["installation"],
         modes=_modes(core["modes"]),
-        orders={name: decode(Order, order) for name, order in core["orders"].items()},
+        orders=orders,
         guards=[decode(Guard, guard) for guard in core["guards"]],
-        ended={name: decode(Order, order) for name, order in core.get("ended", {}).items()},
+        ended=ended,
         puzzles=core.get("puzzles", {}),
         sequence=core["sequence"],
         now_ms=core["now_ms"],
@@ -148,6 +153,24 @@ def restore_state(parts: Mapping[str, bytes], template: State) -> State:
     )
 
 
+def _owned(parts: Mapping[str, bytes], world: World, orders: Iterable[Order]) -> dict[str, Any]:
+    """Return positions, intents and the strategies that they point into.
+
+    An entry may trade after its intent has ended.
+    """
+    owners = Owners(world)
+    entering = {order.symbol for order in orders if order.role is Role.ENTRY}
+    positions, intents = [], []
+    for plain in json.loads(parts["positions"]):
+        positions.append(decode(Position, plain))
+        owners.find(positions[-1], plain, needed=positions[-1].side != FLAT)
+    for k, plain in enumerate(json.loads(parts["intents"])):
+        intents.append(decode(Intent, plain))
+        wanted = intents[-1].kind != NO_INTENT or k in entering
+        owners.find(intents[-1], plain, needed=wanted)
+    return {"positions": positions, "intents": intents, "strategies": owners.kinds}
+
+
 def _modes(data: Mapping[str, Any]) -> Modes:
     """Return the causes; one that this release does not know holds everything until a person has
     looked."""
@@ -157,22 +180,40 @@ def _modes(data: Mapping[str, Any]) -> Modes:
     return Modes(causes)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The state of the last commit as it was read; it becomes a State over a template."""
+
+    parts: dict[str, bytes]
+    fill_ids: tuple[str, ...]
+
+    @classmethod
+    def read(cls, db: sqlite3.Connection) -> "Stored | None":
+        """Read it; None when there is none. The caller sees to one transaction."""
+        parts = dict(db.execute("SELECT part, body FROM state").fetchall())
+        if not parts:
+            return None
+        # A fill that was told twice has its place from the first time.
+        names = db.execute(
+            "SELECT fill_id FROM fills GROUP BY fill_id ORDER BY min(n) DESC LIMIT ?",
+            (REMEMBERED_FILLS,),
+        ).fetchall()
+        return cls(parts, tuple(chain.from_iterable(reversed(names))))
+
+    def over(self, template: State) -> State:
+        """Return the state, over the parameters and contracts of `template`."""
+        state = restore_state(self.parts, template)
+        state.fill_ids = dict.fromkeys(self.fill_ids)
+        for name in state.puzzles:  # not booked yet
+            state.fill_ids.pop(name, None)
+        return state
+
+
 def stored_state(db: sqlite3.Connection, template: State) -> State | None:
     """Return the state of the last commit over the parameters and contracts of `template`; None
     when there is none."""
-    parts = dict(db.execute("SELECT part, body FROM state").fetchall())
-    if not parts:
-        return None
-    state = restore_state(parts, template)
-    # A fill that was told twice has its place from the first time.
-    names = db.execute(
-        "SELECT fill_id FROM fills GROUP BY fill_id ORDER BY min(n) DESC LIMIT ?",
-        (REMEMBERED_FILLS,),
-    ).fetchall()
-    state.fill_ids = dict.fromkeys(chain.from_iterable(reversed(names)))
-    for name in state.puzzles:  # not booked yet
-        state.fill_ids.pop(name, None)
-    return state
+    stored = Stored.read(db)
+    return None if stored is None else stored.over(template)
 
 
 def stored_trades(db: sqlite3.Connection, last: int) -> list[Trade]:
@@ -184,9 +225,9 @@ def stored_trades(db: sqlite3.Connection, last: int) -> list[Trade]:
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
     """Raise JournalError when the file needs a newer release to be read."""
     known = dict(db.execute("SELECT name, value FROM meta").fetchall())
-    needed = int(known.get("readable_from", "1"))
+    needed = int(known.get("readable_from", "1"))  # a ValueError: damaged
     if needed > SCHEMA_VERSION:
-        raise JournalError(
+        raise JournalUnusableError(
             f"{path}: expected schema {SCHEMA_VERSION} or one it can read, was schema "
             f"{known.get('schema')} that needs a release with schema {needed} or newer"
         )

@@ -13,19 +13,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 from bot.adapters import kucoin_parse as parse
-from bot.adapters import kucoin_parse_market as parse_market
 from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_bars import BarFeed, Bars
-from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_client import MALFORMED, KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import Treat
 from bot.adapters.kucoin_fields import MalformedReplyError
+from bot.adapters.kucoin_market import PublicMarket, read_contracts
 from bot.adapters.kucoin_orders import order_body
+from bot.adapters.kucoin_prompt import Prompter
+from bot.adapters.line_state import LineState
 from bot.adapters.token_bucket import Priority
 from bot.adapters.wire_thread import WireThread
-from bot.core.errors import NoAnswerError, UnreachableError
+from bot.core.errors import BotError, NoAnswerError, UnreachableError
 from bot.core.market import ContractSpec
 from bot.core.messages import CancelOrder, Event, OrderAccepted, OrderRejected, PlaceOrder, Role
 from bot.core.observations import OutcomeUnknown
@@ -39,8 +41,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """before a read that failed is tried again: from, to; with jitter"""
 HOT_S = 10.0
 LATER_MS = 1_000
-SYNC_S = 600.0  # clocks drift
-CANDLES_PAGE = 200
+SYNC_S = 600.0  # clocks drift, and contracts change now and then
+GONE = (Treat.NOT_CANCELABLE, Treat.NOT_FOUND)  # what a cancel is for: a closed position's orders
 PRIORITIES = {
     Role.ENTRY: Priority.ENTRY,
     Role.TARGET: Priority.ENTRY,
@@ -49,12 +51,11 @@ PRIORITIES = {
 }
 
 
-def usable[**P, T](read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a parser makes of an answer; one that makes no sense is a read that failed."""
-    try:
-        return read(*args, **kwargs)
-    except MalformedReplyError as error:
-        raise UnreachableError(f"an answer that makes no sense: {error}") from error
+class ContractsChangedError(BotError):
+    """Tick size, multiplier or margin of a contract has changed. Exit code 75: the next start takes
+    the new ones."""
+
+    exit_code = 75
 
 
 class KucoinVenue:
@@ -75,16 +76,21 @@ class KucoinVenue:
     ) -> None:
         self.wire, self.client, self.reader = wire, client, reader
         self.specs = tuple(specs)
-        self.timeframe_ms = timeframe_ms
+        self.public = PublicMarket(client, specs, timeframe_ms)
         self.clock, self.wake = clock, wake
         self.close = close
         """closes the line"""
         self.synced_at = monotonic()
+        self.upkeep: Future[None] | None = None
+        self.changed = ""
+        """which contract is not what it was"""
         self.rng = rng if rng is not None else Random()
         self.monotonic = monotonic
         self.answers: deque[Event] = deque()
         self.flying: set[str] = set()
         """orders whose answer is not in: a read knows nothing certain of them"""
+        self.cancelling: set[str] = set()
+        """orders whose cancellation has not been answered"""
         self.hot: dict[str, float] = {}
         """orders that trade at once or are being cancelled, and since when (monotonic): read soon
         and often, until nobody asks for them any more"""
@@ -99,7 +105,11 @@ class KucoinVenue:
         self.retry_at = 0.0
         self.patient = False
         """reads are waited for: while the bot starts, and for emergencies"""
+        self.asked_ms = self.account_ms = 0
+        """exchange time at which the present read began, and the newest one that came through"""
         self.bars_feed: BarFeed | None = None
+        self.prompter: Prompter | None = None
+        """keeps the WebSocket, where one is wanted"""
 
     # The port.
 
@@ -112,6 +122,7 @@ class KucoinVenue:
     def cancel(self, wish: CancelOrder, now: int) -> Event | None:
         """Begin to cancel; that it is gone is told by a read."""
         self.touched.add(wish.client_id)
+        self.cancelling.add(wish.client_id)
         self.wire.start(self._cancel(wish))
         return None
 
@@ -119,7 +130,11 @@ class KucoinVenue:
         """Return the next answer, else the next bar. Never waits."""
         if self.monotonic() - self.synced_at > SYNC_S:
             self.synced_at = self.monotonic()
-            self.wire.start(self._sync_clock())
+            self.upkeep = self.wire.start(self._keep_up())
+        if self.changed:
+            raise ContractsChangedError(
+                f"{self.changed}: the bot starts anew with it; positions are under their stops"
+            )
         if self.answers:
             return self.answers.popleft()
         return self.bars_feed.poll(until_ms) if self.bars_feed is not None else None
@@ -129,13 +144,13 @@ class KucoinVenue:
         again after one that failed. Raises UnreachableError when one has just failed."""
         if self.reading is None:
             moment = self.monotonic()
-            early = moment < max(self.retry_at, self.read_began + self.soon_s)
-            if early and not self.patient:
+            early = moment < self.read_began + self.soon_s and not self.bar_waits()
+            if (early or moment < self.retry_at) and not self.patient:
                 return None
             known = tuple(name for name in asked if name not in self.flying)
-            self.heard, self.read_began = False, moment
+            self.heard, self.read_began, self.asked_ms = False, moment, self.clock.now()
             self.touched.clear()
-            self.reading = self.wire.start(self.reader.read(known, since_ms))
+            self.reading = self._woken(self.wire.start(self.reader.read(known, since_ms)))
         late = self.monotonic() - self.read_began > READ_S
         if not self.patient and not self.reading.done() and not late:
             return None
@@ -148,7 +163,18 @@ class KucoinVenue:
 
     def prompted(self) -> bool:
         """Return whether the account should be read; `snapshot` sees that it is not too often."""
-        return self.heard or bool(self.hot)
+        return self.heard or bool(self.hot) or self.bar_waits()
+
+    def bar_waits(self) -> bool:
+        """Return whether a bar has ended and the account was not read since: the stops inside it
+        come before the decision at its end (DESIGN section 3 rule 2)."""
+        feed = self.bars_feed
+        return feed is not None and self.account_ms < feed.end_ms <= self.clock.now()
+
+    def follow(self, feed: BarFeed) -> None:
+        """Let bars come; each waits for a read of the account that began after its end."""
+        feed.account_ms = lambda: self.account_ms
+        self.bars_feed = feed
 
     def next_ms(self) -> int:
         """Return when the feed of bars has something to do next."""
@@ -161,21 +187,35 @@ class KucoinVenue:
         del self.client.errors[: len(found)]
         return found
 
+    def line(self) -> LineState:
+        """Return how the line to the exchange is."""
+        state, prompter = self.public.line(), self.prompter
+        if prompter is None:
+            return state
+        pushed = prompter.pushed_s
+        age_s = self.monotonic() - pushed if pushed > 0.0 else None
+        return replace(state, pushing=prompter.connected, push_age_s=age_s)
+
+    def while_waiting(self, call: Callable[[], None]) -> None:
+        """Have `call` called about once a second while a read is waited for."""
+        self.wire.waiting = call
+
     def idle(self) -> bool:
         """Return whether nothing is under way on the wire."""
-        reading = self.reading is not None and not self.reading.done()
         asked = self.bars_feed.asked.values() if self.bars_feed is not None else ()
-        return not (self.flying or reading or any(not f.done() for f, _ in asked))
+        work = [self.reading, self.upkeep, *(question for question, _ in asked)]
+        waiting = any(one is not None and not one.done() for one in work)
+        return not (self.flying or self.cancelling or waiting)
 
     # BarSource.
 
     def bars(self, symbol: int, from_ms: int, to_ms: int) -> "Future[Bars]":
         """Ask for closed bars that opened in [from_ms, to_ms)."""
-        return self._woken(self.wire.start(self._bars(symbol, from_ms, to_ms)))
+        return self._woken(self.wire.start(self.public.bars(symbol, from_ms, to_ms)))
 
     def traded_ms(self, symbol: int) -> "Future[int]":
         """Ask when the newest price was made, ms UTC."""
-        return self.wire.start(self._traded_ms(symbol))
+        return self.wire.start(self.public.traded_ms(symbol))
 
     # In the wire thread.
 
@@ -193,7 +233,9 @@ class KucoinVenue:
             event = OrderRejected(self.clock.now(), name, str(error))
         except UnreachableError as error:
             event = OrderRejected(self.clock.now(), name, str(error), local=True)
-        except NoAnswerError as error:
+        except (NoAnswerError, MalformedReplyError) as error:
+            if isinstance(error, MalformedReplyError):
+                self.client.errors.append(MALFORMED)
             log.warning("order %s: %s", name, error)
             event = OutcomeUnknown(self.clock.now(), name)
         except Exception:  # a bug of ours: whether it was sent is not known
@@ -215,8 +257,10 @@ class KucoinVenue:
         try:
             await self.client.cancel(call, params)
         except Exception as error:  # a read shows what has become of it, and the wish is repeated
-            log.info("cancel %s: %s", wish.client_id, error)
+            gone = isinstance(error, RefusedError) and error.verdict.treat in GONE
+            log.log(logging.DEBUG if gone else logging.INFO, "cancel %s: %s", wish.client_id, error)
         self._watch(wish.client_id)
+        self.cancelling.discard(wish.client_id)
         self.wake()
 
     def _watch(self, client_id: str) -> None:
@@ -238,7 +282,7 @@ class KucoinVenue:
         """Return the result of a read, and note what it means for the next one."""
         self.reading = None
         try:
-            seen = reading.result(READ_S if self.patient else 0.0)
+            seen = self.wire.wait(reading, READ_S if self.patient else 0.0)
         except (UnreachableError, TimeoutError) as error:
             reading.cancel()
             self.retry_at = self.monotonic() + self.pause_s * (0.5 + self.rng.random())
@@ -246,7 +290,7 @@ class KucoinVenue:
             if isinstance(error, UnreachableError):
                 raise
             raise UnreachableError(f"the account was not read within {READ_S:g} s") from error
-        self.pause_s = FIRST_PAUSE_S
+        self.pause_s, self.account_ms = FIRST_PAUSE_S, self.asked_ms
         self.soon_s = min(2.0 * self.soon_s, LATER_S)
         oldest = self.monotonic() - HOT_S
         for name, since in list(self.hot.items()):
@@ -255,41 +299,15 @@ class KucoinVenue:
                 self.hot.pop(name, None)
         return replace(seen, asked=tuple(n for n in seen.asked if n not in self.touched))
 
-    async def _bars(self, k: int, from_ms: int, to_ms: int) -> Bars:
-        timeframe_ms = self.timeframe_ms
-        found: dict[int, Any] = {}
-        for begin in range(from_ms, to_ms, CANDLES_PAGE * timeframe_ms):
-            end = min(begin + CANDLES_PAGE * timeframe_ms, to_ms)
-            params = {
-                "symbol": self.reader.wires[k],
-                "granularity": timeframe_ms // 60_000,
-                "from": begin,
-                "to": end - 1,
-            }
-            data = await self.client.read(
-                "futuresPublicGetKlineQuery", params, weight=3, priority=Priority.MARKET
-            )
-            found |= dict(usable(parse_market.candles, data, self.specs[k], timeframe_ms))
-        return sorted((ms, bar) for ms, bar in found.items() if from_ms <= ms < to_ms)
-
-    async def mark_price(self, k: int) -> float:
-        """Return the mark price of a symbol, USDT."""
-        data = await self.client.read(
-            "futuresPublicGetMarkPriceSymbolCurrent", {"symbol": self.reader.wires[k]}, weight=3
-        )
-        return usable(parse_market.mark_price, data, self.specs[k].symbol)
-
-    async def _sync_clock(self) -> None:
+    async def _keep_up(self) -> None:
+        """Measure the clock, and see whether the contracts are still what we trade by."""
         try:
             await self.client.sync_clock()
+            found = await read_contracts(self.client, [spec.symbol for spec in self.specs])
         except UnreachableError as error:
             log.info("%s", error)
-
-    async def _traded_ms(self, k: int) -> int:
-        data = await self.client.read(
-            "futuresPublicGetTicker",
-            {"symbol": self.reader.wires[k]},
-            weight=2,
-            priority=Priority.MARKET,
-        )
-        return usable(parse_market.ticker, data, self.specs[k].symbol).ms
+            return
+        for ours, theirs in zip(self.specs, found, strict=True):
+            if theirs is not None and theirs.spec != ours:
+                self.changed = f"contract {ours.symbol} was {ours} and is {theirs.spec}"
+                self.wake()

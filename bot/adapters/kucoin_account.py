@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
-from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_client import MALFORMED, KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import Treat
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, array, wire_index
 from bot.core.errors import UnreachableError
@@ -63,6 +63,8 @@ class AccountReader:
         """the newest mark prices that came with positions"""
         self.held: set[int] = set(range(len(self.wires)))
         """symbols that may have settled funding since it was asked for; at first any"""
+        self.unasked: set[int] = set()
+        """symbols that have traded while nobody looked at positions: the same"""
         self.slow_ms = 0
         self.missing: dict[str, int] = {}
         """orders that traded and are not found, and since when, ms"""
@@ -88,6 +90,7 @@ class AccountReader:
         try:
             return await self._read(asked, max(since_ms, self.founded_ms))
         except MalformedReplyError as error:
+            self.client.errors.append(MALFORMED)
             raise UnreachableError(f"an answer that makes no sense: {error}") from error
 
     async def _read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:
@@ -99,8 +102,12 @@ class AccountReader:
         )
         listed = {report.client_id: report for report in (*active, *stops)}
         missing = [client_id for client_id in asked if client_id not in listed]
-        (holdings, foreign), wallet, *found = await together(
-            self.positions(), self.wallet(), *(self.order(name) for name in missing)
+        now = self.clock.now()
+        (holdings, foreign), wallet, _, *found = await together(
+            self.positions(),
+            self.wallet(),
+            self.read_unasked(since_ms, now),
+            *(self.order(name) for name in missing),
         )
         known = {report.client_id: report for report in found if report is not None}
         return Snapshot(
@@ -180,6 +187,8 @@ class AccountReader:
             if isinstance(entry, OrderFilled):
                 client_id = await self.client_id_of(parse.order_id_of_fill(row))
                 entry = replace(entry, client_id=client_id)
+            if entry.symbol >= 0 and entry.symbol not in self.held:
+                self.unasked.add(entry.symbol)
             self.keep(entry)
 
     async def old_fills(self, from_ms: int, to_ms: int) -> list[Any]:
@@ -235,6 +244,13 @@ class AccountReader:
             self.held |= asked
             raise
         self.slow_ms = now
+
+    async def read_unasked(self, since_ms: int, now: int) -> None:
+        """Take the funding of symbols that turn out to have been held since the last read: what was
+        settled then belongs to this read, because later ones do not look back so far."""
+        asked = set(self.unasked)
+        await together(*(self.read_funding(k, since_ms, now) for k in asked))
+        self.unasked -= asked
 
     async def read_funding(self, k: int, from_ms: int, to_ms: int) -> None:
         params = {"symbol": self.wires[k], "startAt": from_ms, "endAt": to_ms}

@@ -5,10 +5,14 @@ is at least its end + 2 s; it is waited for until its end + `wait_ms`, then deci
 that is absent from an answer did not trade, and is no event. What a failed question would have told
 is asked for again with the next bar and shown to the indicators then: `History`, never decided on.
 
+A market that was missed for too long is begun anew: everything is shown again, from a warm-up on.
+
 `poll` never waits: questions are asked in the wire thread, answers are collected when they are in.
 """
 
+import sys
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -50,8 +54,13 @@ class BarFeed:
         warmup_rows: int,
         decided_ms: int,
         now: int,
+        seen_ms: Sequence[int] = (),
     ) -> None:
-        """Begin after the decision at `decided_ms`; 0: never decided, begin with a warm-up."""
+        """Begin after the decision at `decided_ms`; 0: never decided, begin with a warm-up.
+
+        `seen_ms` is by symbol the end of the newest bar that was shown, 0 for none: what a decision
+        had to do without is shown now. Without it everything up to the decision was.
+        """
         self.source = source
         self.timeframe_ms, self.wait_ms = timeframe_ms, wait_ms
         self.warmup_rows = warmup_rows
@@ -59,8 +68,13 @@ class BarFeed:
         self.end_ms = decided_ms + timeframe_ms if decided_ms else newest
         """the end of the bar that is wanted"""
         self.warming = decided_ms == 0
-        begin = decided_ms or newest - warmup_rows * timeframe_ms
-        self.shown_ms = [begin for _ in range(symbols)]
+        self.anew = False
+        """the warm-up is one in the middle of trading: cycles go on, without bars"""
+        self.without_ms = 0
+        """the newest bar that a cycle did not wait for"""
+        first = newest - warmup_rows * timeframe_ms
+        shown = [decided_ms for _ in range(symbols)] if self.warming else seen_ms
+        self.shown_ms = [ms or first for ms in shown or [decided_ms for _ in range(symbols)]]
         """by symbol: what opened before this was shown, or did not trade"""
         self.known_ms = list(self.shown_ms)
         """by symbol: what opened before this is in `found`, or did not trade"""
@@ -68,6 +82,8 @@ class BarFeed:
         self.asked: dict[int, tuple[Future[Bars], int]] = {}
         """by symbol: the question under way, and the end of its range"""
         self.tried_ms = [0 for _ in range(symbols)]
+        self.account_ms: Callable[[], int] = lambda: sys.maxsize
+        """when the account was read last: a decision waits for what the bar did to positions"""
         self.deadline_ms = 0
         self.ready: deque[Event] = deque()
         self.ages: list[Future[int]] = []
@@ -109,9 +125,14 @@ class BarFeed:
             if known_ms < self.end_ms and k not in self.asked and retry:
                 self.tried_ms[k] = now
                 self.asked[k] = (self.source.bars(k, known_ms, self.end_ms), self.end_ms)
-        complete = min(self.known_ms) >= self.end_ms
-        if complete or (now >= self.deadline_ms and not self.warming):
+        complete = min(self.known_ms) >= self.end_ms and self.account_ms() >= self.end_ms
+        late = now >= self.deadline_ms
+        if complete or (late and not self.warming):
             self.close(now)
+        elif late and self.anew and self.without_ms < self.end_ms:
+            # Positions are held meanwhile: limits are judged, and the loop makes progress.
+            self.without_ms = self.end_ms
+            self.ready.append(Cycle(self.end_ms, now, (None,) * len(self.found)))
 
     def missed(self) -> int:
         """Return how many bars before the wanted one were not shown."""
@@ -125,7 +146,7 @@ class BarFeed:
         self.known_ms = list(self.shown_ms)
         self.found = [[] for _ in self.found]
         self.asked.clear()
-        self.warming = True
+        self.warming = self.anew = True
 
     def collect(self) -> None:
         """Take the answers that are in; what failed is asked for again."""
@@ -157,12 +178,13 @@ class BarFeed:
             self.say_stale(now, False)
         else:
             self.ask_age(now)
-        if now - self.end_ms <= min(DECIDE_MS, length // 2):
+        in_time = now - self.end_ms <= min(DECIDE_MS, length // 2)
+        if in_time and self.without_ms < self.end_ms:
             self.ready.append(Cycle(self.end_ms, now, newest))
         elif any(newest):
             self.ready.append(History(self.end_ms, newest))
         self.end_ms += length
-        self.warming = False
+        self.warming = self.anew = False
 
     def ask_age(self, now: int) -> None:
         """Ask whether the market stands still: no symbol had a bar. Prices say so, missing candles

@@ -18,6 +18,7 @@ import aiohttp
 from bot.adapters.ccxt_slim import kucoin_class
 from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_errors import Treat, Verdict, classify
+from bot.adapters.kucoin_fields import MalformedReplyError
 from bot.adapters.kucoin_parse import envelope
 from bot.adapters.kucoin_parse_market import server_time
 from bot.adapters.kucoin_site import Credentials, Site
@@ -110,7 +111,7 @@ class KucoinClient:
                 return envelope(await self._call(call, params), call)
             except Exception as error:
                 verdict = classify(error, order=False)
-                await self._learn(verdict)
+                await self._learn(verdict, error)
                 if verdict.treat in FINAL:
                     raise RefusedError(verdict) from error
                 if verdict.treat is Treat.FATAL:
@@ -148,7 +149,7 @@ class KucoinClient:
                 return envelope(await self._call(call, params), call)
             except Exception as error:
                 verdict = classify(error, order=order)
-                await self._learn(verdict)
+                await self._learn(verdict, error)
                 if verdict.treat is Treat.CLOCK and not last:
                     continue
                 raise _failure(verdict) from error
@@ -179,16 +180,17 @@ class KucoinClient:
     async def _call(self, call: str, params: Mapping[str, Any] | None) -> Any:
         return await getattr(self.ccxt, call)(dict(params or {}))
 
-    async def _learn(self, verdict: Verdict) -> None:
+    async def _learn(self, verdict: Verdict, error: Exception) -> None:
         """Draw the consequences that concern every later request."""
-        self.errors.append(KINDS.get(verdict.treat, "other"))
+        kind = KINDS.get(verdict.treat, "other")
+        self.errors.append(MALFORMED if isinstance(error, MalformedReplyError) else kind)
         if verdict.treat is Treat.RATE_LIMITED:
             self.bucket.block(verdict.wait_s or BLOCKED_S)
         elif verdict.treat is Treat.CLOCK:
             try:
                 await self.sync_clock()
-            except UnreachableError as error:
-                log.warning("%s", error)
+            except UnreachableError as failure:
+                log.warning("%s", failure)
 
     def _heard(
         self,
@@ -212,6 +214,7 @@ class KucoinClient:
 FINAL = frozenset(
     {Treat.NOT_FOUND, Treat.NOT_CANCELABLE, Treat.NOTHING_TO_CLOSE, Treat.REJECTED, Treat.DUPLICATE}
 )
+MALFORMED = "malformed"
 KINDS = {
     Treat.UNKNOWN: "timeout",
     Treat.NOT_SENT: "unreachable",
@@ -226,7 +229,7 @@ def _failure(verdict: Verdict) -> BotError:
     """Return what a failed order or cancellation is for the caller."""
     if verdict.treat in (Treat.UNKNOWN, Treat.DUPLICATE, Treat.OUTAGE):
         return NoAnswerError(verdict.text)
-    if verdict.treat in (Treat.NOT_SENT, Treat.RATE_LIMITED, Treat.CLOCK):
+    if verdict.treat in (Treat.NOT_SENT, Treat.RATE_LIMITED, Treat.CLOCK, Treat.BUSY):
         return UnreachableError(verdict.text)
     return RefusedError(verdict)
 

@@ -86,7 +86,8 @@ _RULES: dict[str, _Rule] = {
     "400001": _both(Treat.FATAL, "a signature header is missing: a bug, please report it"),
     "400002": _both(Treat.CLOCK, "the clock is off by more than 5 s"),
     "400003": _both(Treat.FATAL, "KuCoin does not know the API key: was it deleted or mistyped?"),
-    "400004": _both(Treat.FATAL, "the passphrase does not belong to the API key"),
+    # The passphrase is sent signed with the secret, and is looked at first.
+    "400004": _both(Treat.FATAL, "the passphrase or the secret does not belong to the API key"),
     "400005": _both(Treat.FATAL, "the secret does not belong to the API key"),
     "400006": _both(
         Treat.FATAL,

@@ -12,7 +12,7 @@ from bot.core.market import Bar, ContractSpec
 
 _CURRENCY = "USDT"
 _KLINE = ("time", "open", "high", "low", "close", "volume")
-_LARGEST_FEE = 0.1  # a fraction; KuCoin's are below 0.001
+_LARGEST_FRACTION = 0.1  # KuCoin's fees are below 0.001, its funding rates below 0.04
 
 
 class Contract(NamedTuple):
@@ -89,10 +89,15 @@ def contract(data: object, symbol: str) -> Contract:
     return Contract(
         spec,
         fields.text("status"),
-        _fee(fields, "makerFeeRate"),
-        _fee(fields, "takerFeeRate"),
+        _fraction(fields, "makerFeeRate"),
+        _fraction(fields, "takerFeeRate"),
         fields.positive("maxOrderQty"),
     )
+
+
+def listed(data: object) -> set[str]:
+    """Return KuCoin's names of the contracts in a list of them."""
+    return {Fields(value, "contract").text("symbol") for value in array(data, "contracts")}
 
 
 def ticker(data: object, symbol: str) -> Ticker:
@@ -109,6 +114,16 @@ def mark_price(data: object, symbol: str) -> float:
     return fields.positive("value")
 
 
+def funding_rates(data: object, symbol: str) -> list[tuple[int, float]]:
+    """Return settled funding of `symbol` as (settlement time ms UTC, rate), as it came."""
+    found = []
+    for value in array(data, "funding rates"):
+        fields = Fields(value, f"funding rate {symbol}")
+        _same_symbol(fields, symbol)
+        found.append((fields.time_ms("timepoint"), _fraction(fields, "fundingRate")))
+    return found
+
+
 def server_time(data: object) -> int:
     """Return the exchange's time, ms UTC."""
     return Fields({"data": data}, "timestamp").time_ms("data")
@@ -119,8 +134,8 @@ def _same_symbol(fields: Fields, symbol: str) -> None:
         raise fields.wrong("symbol", wire_symbol(symbol))
 
 
-def _fee(fields: Fields, name: str) -> float:
-    fee = fields.number(name)
-    if not -_LARGEST_FEE < fee < _LARGEST_FEE:
+def _fraction(fields: Fields, name: str) -> float:
+    value = fields.number(name)
+    if not -_LARGEST_FRACTION < value < _LARGEST_FRACTION:
         raise fields.wrong(name, "a fraction")
-    return fee
+    return value

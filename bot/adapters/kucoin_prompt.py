@@ -37,6 +37,8 @@ class Prompter:
         self.rng = rng if rng is not None else Random()
         self.monotonic = monotonic
         self.connects = 0
+        self.connected = False
+        """the exchange has greeted, and nothing has gone wrong since"""
         self.pushed_s = 0.0
         """monotonic time of the newest push, 0 before the first"""
 
@@ -50,6 +52,7 @@ class Prompter:
                 pause_s = FIRST_PAUSE_S
             except Exception as error:  # of ccxt, of the network, of its parsing: all the same
                 log.info("socket: %s: %s", type(error).__name__, str(error)[:200])
+            self.connected = False
             await self._forget()
             if self.monotonic() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S  # it had worked for a while
@@ -84,6 +87,7 @@ class Prompter:
     def _message(self, socket: Any, message: Any) -> None:
         """Take a push as a prompt; welcome, ack and pong are ccxt's."""
         kind = message.get("type") if isinstance(message, dict) else None
+        self.connected = kind != "error"
         if kind == "message":
             self.pushed_s = self.monotonic()
             self.heard()

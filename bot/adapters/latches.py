@@ -9,9 +9,14 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from bot.core.text import clean
 
 RESERVE_BYTES = 4096
+MOST_NAME_BYTES = 100
 UNREADABLE = "unreadable"
+DAMAGED = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,23 @@ class Latch:
     reason: str
     by: str
     at_ms: int
+
+    @classmethod
+    def of(cls, cause: object, reason: object, by: object, at_ms: object) -> "Latch":
+        """Return a latch whose texts anybody can store and print. Raises `DAMAGED`."""
+        at: Any = at_ms
+        name = clean(by, MOST_NAME_BYTES)
+        return cls(clean(cause, MOST_NAME_BYTES), clean(reason), name, int(at))
+
+    @classmethod
+    def read(cls, file: Path) -> "Latch":
+        """Return what a file holds. Raises OSError, and `DAMAGED`."""
+        data = json.loads(file.read_bytes())
+        return cls.of(data["cause"], data["reason"], data["by"], data["at_ms"])
+
+    def body(self) -> bytes:
+        """Return what a file holds; shorter than the reserve, whatever the texts are."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode()
 
 
 class Latches:
@@ -51,8 +73,7 @@ class Latches:
         """
         if self.file.exists():
             return False
-        latch = Latch(cause, reason[:1000], by[:100], at_ms)
-        body = json.dumps(asdict(latch)).encode().ljust(RESERVE_BYTES)
+        body = Latch.of(cause, reason, by, at_ms).body().ljust(RESERVE_BYTES)
         self.folder.mkdir(parents=True, exist_ok=True)
         source = self.folder / f".pull.{os.getpid()}"
         with suppress(FileNotFoundError):  # whoever renames it first owns the reserve
@@ -78,14 +99,11 @@ class Latches:
     def read(self) -> Latch | None:
         """Return the latch, None when there is none. A damaged one is a latch too."""
         try:
-            data = json.loads(self.file.read_bytes())
-            return Latch(
-                str(data["cause"]), str(data["reason"]), str(data["by"]), int(data["at_ms"])
-            )
+            return Latch.read(self.file)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return Latch(UNREADABLE, f"{self.file.name} cannot be read: {error}", "unknown", 0)
+        except (OSError, *DAMAGED) as error:
+            return Latch.of(UNREADABLE, f"{self.file.name} cannot be read: {error}", "unknown", 0)
 
     def release(self) -> None:
         """Take the latch away, durably, and be ready for the next. Raises OSError."""
@@ -95,10 +113,9 @@ class Latches:
 
     def leave_resume(self, reason: str, by: str, at_ms: int) -> None:
         """Leave a note for a bot that is down: a person has resumed it. Raises OSError."""
-        body = json.dumps({"cause": "resume", "reason": reason, "by": by, "at_ms": at_ms})
         temporary = self.folder / f".resume.{os.getpid()}"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(body)
+        with temporary.open("wb") as file:
+            file.write(Latch.of("resume", reason, by, at_ms).body())
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self.folder / "resume.json")
@@ -107,13 +124,14 @@ class Latches:
     def take_resume(self) -> Latch | None:
         """Return the note of a person who resumed the bot while it was down, None without one."""
         try:
-            return Latch(**json.loads((self.folder / "resume.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return Latch.read(self.folder / "resume.json")
+        except (OSError, *DAMAGED):
             return None
 
     def forget_resume(self) -> None:
-        """Remove that note; its event is in the journal."""
+        """Remove that note, durably. Raises OSError."""
         (self.folder / "resume.json").unlink(missing_ok=True)
+        self._sync_folder()
 
     def _sync_folder(self) -> None:
         handle = os.open(self.folder, os.O_RDONLY)

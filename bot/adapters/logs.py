@@ -6,12 +6,15 @@ argument, extra field or inside a traceback.
 
 import json
 import logging
+import logging.handlers
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TextIO, override
+from pathlib import Path
+from typing import Any, Protocol, override
 
 REDACTED = "[redacted]"
+FILE_BYTES = 10_000_000  # one log file; five are kept
 SHORTEST_SECRET = 6
 """shorter values are not looked for: they would tear ordinary words apart"""
 # What looks like a secret, whatever its value. Group 1 stays.
@@ -79,7 +82,17 @@ class LineFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
-class QuietHandler(logging.StreamHandler[TextIO]):
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, text: str, /) -> Any:
+        """Write a part of a line."""
+
+    def flush(self) -> None:
+        """Write what is held back."""
+
+
+class QuietHandler(logging.StreamHandler[Any]):
     """A handler whose stream may break: the bot trades on without its log."""
 
     @override
@@ -87,7 +100,34 @@ class QuietHandler(logging.StreamHandler[TextIO]):
         """Say nothing: there is nowhere to say it."""
 
 
-def set_up(stream: TextIO, *, as_json: bool, secrets: Iterable[str] = ()) -> None:
+class FileFormatter(logging.Formatter):
+    """Makes one line of a record for a file: the host's time, and text without secrets."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__("%(asctime)s %(message)s")
+        self.secrets = sorted(secrets, key=len, reverse=True)
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record), self.secrets)
+
+
+class QuietFileHandler(logging.handlers.RotatingFileHandler):
+    """A file that may not be writable for a while, as on a full disk: its lines are lost."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: it would be said once for each line."""
+
+
+def file_handler(path: Path, secrets: Iterable[str] = ()) -> logging.Handler:
+    """Return a handler that writes to `path`, bounded. Raises OSError."""
+    handler = QuietFileHandler(path, maxBytes=FILE_BYTES, backupCount=4, encoding="utf-8")
+    handler.setFormatter(FileFormatter(secrets))
+    return handler
+
+
+def set_up(stream: Stream, *, as_json: bool, secrets: Iterable[str] = ()) -> None:
     """Send all logs to `stream`. `secrets` are values that must never appear."""
     handler = QuietHandler(stream)
     handler.setFormatter(LineFormatter(as_json=as_json, secrets=secrets))

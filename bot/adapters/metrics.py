@@ -24,8 +24,8 @@ Samples = Mapping[tuple[str, ...], float]
 TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "build_info": (
         "gauge",
-        ("version", "release_id", "content_hash", "config_hash", "python"),
-        "What runs; always 1.",
+        ("version", "release_id", "content_hash", "config_hash", "python", "trading"),
+        "What runs, with paper or live money; always 1.",
     ),
     "start_time_seconds": ("gauge", (), "When the process started, Unix time."),
     "resident_memory_bytes": ("gauge", (), "Resident memory of the process."),
@@ -38,8 +38,29 @@ TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "events_total": ("counter", (), "Events taken by this process."),
     "last_cycle_timestamp_seconds": ("gauge", (), "When the last cycle was decided, Unix time."),
     "last_account_timestamp_seconds": ("gauge", (), "When the account was read last, Unix time."),
+    "reconcile_age_seconds": (
+        "gauge",
+        (),
+        "Since the books were last compared with a whole read of the account.",
+    ),
     "market_time_seconds": ("gauge", (), "Exchange time of the newest event, Unix time."),
-    "data_age_seconds": ("gauge", (), "Exchange time since the newest decided bar ended."),
+    "data_age_seconds": ("gauge", (), "Exchange time since the newest bar with prices ended."),
+    "exchange_connected": (
+        "gauge",
+        ("channel",),
+        "1 while requests (rest) are answered, or the WebSocket is there, where one is wanted.",
+    ),
+    "websocket_push_age_seconds": (
+        "gauge",
+        (),
+        "Since the newest push of the WebSocket; absent before the first.",
+    ),
+    "request_budget_ratio": (
+        "gauge",
+        (),
+        "Share of the request budget that is left; absent without line.",
+    ),
+    "clock_offset_seconds": ("gauge", (), "Exchange clock minus host clock; absent without line."),
     "order_latency_seconds": ("gauge", (), "From sending the last answered order to its answer."),
     "order_answers_total": ("counter", (), "Orders of this process that were answered."),
     "order_wait_seconds_total": ("counter", (), "Time waited for those answers, all together."),

@@ -1,6 +1,7 @@
 """Messages for people, left as files for the notifier: `outbox/<ulid>.json`.
 
-The bot never sends anything itself, and no trouble with a message ever holds up trading.
+The bot never sends anything itself, and no trouble with a message ever holds up trading. Times are
+those of the host (`at_ms`) and, as a paper market may play another year, of the market.
 """
 
 import json
@@ -38,7 +39,8 @@ def ulid_ms(name: str) -> int:
 
 
 class Outbox:
-    """Writes messages; what cannot be written waits in memory, the oldest going first."""
+    """Takes messages and writes them when told to; what cannot be written waits in memory, the
+    oldest going first."""
 
     def __init__(self, folder: Path, host: str = "") -> None:
         self.folder = folder
@@ -46,25 +48,28 @@ class Outbox:
         self.waiting: deque[dict[str, object]] = deque(maxlen=MOST_WAITING)
         self._last = (0, 0)
 
-    def put(self, severity: str, kind: str, title: str, body: str, at_ms: int) -> None:
-        """Leave a message, now or as soon as it can be written. Never raises OSError."""
+    def put(self, severity: str, kind: str, title: str, body: str, market_ms: int) -> None:
+        """Take a message; `flush` writes it."""
         text = body if len(body) <= BODY_BYTES else body[: BODY_BYTES - 15] + " ... (cut here)"
+        if len(self.waiting) == MOST_WAITING:  # before the oldest is dropped
+            self.flush()
+        name, at_ms = self._new_id()
         self.waiting.append(
             {
-                "id": self._new_id(),
+                "id": name,
                 "severity": severity,
                 "kind": kind,
                 "title": title,
                 "body": text,
                 "incident_key": f"{self.host}/{kind}",
                 "at_ms": at_ms,
+                "market_ms": market_ms,
                 "host": self.host,
             }
         )
-        self.flush()
 
     def flush(self) -> None:
-        """Write what waits, oldest first, until it fails."""
+        """Write what waits, oldest first, until it fails. Never raises OSError."""
         with suppress(OSError):
             while self.waiting:
                 self._write(self.waiting[0])
@@ -80,13 +85,15 @@ class Outbox:
                     if old or i < len(names) - MOST_FILES:
                         path.unlink(missing_ok=True)
 
-    def _new_id(self) -> str:
-        """Return an id above the last one, also when the clock stands still or steps back."""
-        ms, noise = int(time.time() * 1000), secrets.randbits(80)
+    def _new_id(self) -> tuple[str, int]:
+        """Return an id above the last one, also when the clock stands still or steps back, and the
+        time."""
+        at_ms, noise = int(time.time() * 1000), secrets.randbits(80)
+        ms = at_ms
         if ms <= self._last[0]:
             ms, noise = self._last[0], self._last[1] + 1
         self._last = (ms, noise)
-        return ulid(ms, noise)
+        return ulid(ms, noise), at_ms
 
     def _write(self, message: dict[str, object]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from bot.adapters.database_file import LOG_BYTES, prepare
 from bot.core.errors import BotError, InputError
 
 SCHEMA = """
@@ -30,13 +31,14 @@ class PaperStore:
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         try:
+            prepare(path)
             self.db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             self.db.executescript(SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise InputError(f"{path}: expected a writable database, was: {error}") from error
-        path.chmod(0o640)
         self.path = path
         self.numbers = {
             table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]

@@ -70,10 +70,13 @@ class TokenBucket:
 
     @property
     def level(self) -> float:
-        """The share of the budget that is left, 0 to 1; 0 while everything is blocked."""
+        """The share of the budget that is left, 0 to 1; 0 while everything is blocked. Changes
+        nothing, so that any thread may look."""
         now = self._monotonic()
-        self._give_back(now)
-        return 0.0 if now < self._blocked_until else max(0.0, 1.0 - self._used / self.limit)
+        if now < self._blocked_until:
+            return 0.0
+        used = sum(weight for slot, weight in list(self._taken.items()) if slot * SLOT_S > now)
+        return max(0.0, 1.0 - used / self.limit)
 
     @property
     def waiting(self) -> int:

@@ -5,18 +5,22 @@ The trading loop starts work here and collects results; it never waits inside a 
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 STOP_S = 5.0
+WAITING_S = 1.0
 
 
 class WireThread:
     """Runs coroutines; `close` cancels what is left of them."""
 
     def __init__(self) -> None:
+        self.waiting: Callable[[], None] = lambda: None
+        """called about once a second while somebody waits for an answer"""
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="wire", daemon=True)
         self.thread.start()
@@ -31,12 +35,22 @@ class WireThread:
 
     def run[T](self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
         """Do `work` and wait for it. Raises TimeoutError, and what `work` raises."""
-        future = self.start(work)
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            future.cancel()
-            raise
+        return self.wait(self.start(work), timeout_s)
+
+    def wait[T](self, future: "Future[T]", timeout_s: float) -> T:
+        """Return the result of what was started; cancel it after `timeout_s`. Raises as `run`."""
+        end = time.monotonic() + timeout_s
+        while True:
+            left_s = end - time.monotonic()
+            try:
+                return future.result(max(0.0, min(left_s, WAITING_S)))
+            except TimeoutError:
+                if future.done():
+                    return future.result()  # it came just now, or raises itself
+                if left_s <= WAITING_S:
+                    future.cancel()
+                    raise
+            self.waiting()
 
     def close(self) -> None:
         """End every task, then the thread."""

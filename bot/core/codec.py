@@ -126,6 +126,8 @@ def _record_decoder(kind: Any) -> Coder:
     parts = {name: _decoder(hints[name]) for name in names}
 
     def restore(data: Plain) -> Any:
+        if not isinstance(data, dict):  # a list, too, has no key, and would give the defaults
+            raise TypeError(f"expected a record, was a {type(data).__name__}")
         for name in needed:
             if name not in data:
                 raise KeyError(name)

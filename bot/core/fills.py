@@ -10,7 +10,7 @@ from bot.core.kernel.codes import (
     SIDE_NAMES,
 )
 from bot.core.kernel.decide import want_reference_entry
-from bot.core.kernel.records import World
+from bot.core.kernel.records import Position, World
 from bot.core.messages import (
     Effect,
     FundingSettled,
@@ -25,7 +25,7 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.orders import Order, Status, Trigger
-from bot.core.outside import book_forgotten_fill
+from bot.core.outside import book_forgotten_fill, foreign
 from bot.core.protect import (
     close_trade,
     drop_older_stops,
@@ -153,6 +153,13 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
     order = state.orders.get(event.client_id) or revive(state, event)
     if order is None:
         return book_forgotten_fill(state, event)
+    if order.request.reduce_only and 0.0 < order.remaining < event.contracts:
+        raise InvariantError(
+            f"{state.symbols[order.symbol]}: {order.role.value} filled {event.contracts} contracts "
+            f"of the {order.remaining} that were left"
+        )
+    if beyond_ours(state, order, event.contracts) > 0.0 and state.puzzling(event.fill_id):
+        return []
     state.puzzles.pop(event.fill_id, None)
     order.missing = 0
     order.filled += event.contracts
@@ -206,32 +213,53 @@ def describe_opening(world: World, k: int) -> str:
 
 
 def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:
-    """Book a fill that reduces a position; when it is flat, its other orders go."""
+    """Book a fill that reduces a position; when it is flat, its other orders go.
+
+    What our position does not have was somebody else's, who has added to it or closed a part
+    meanwhile: the exchange holds one position for everybody on the account.
+    """
     k = order.symbol
     pos = state.world.positions[k]
-    if pos.side != -order.request.side or event.contracts > pos.contracts:
-        raise InvariantError(
-            f"{state.symbols[k]}: {order.role.value} filled {event.contracts} contracts "
-            f"against a position of {pos.side * pos.contracts}"
-        )
+    theirs = beyond_ours(state, order, event.contracts)
+    ours = event.contracts - theirs
     intent = state.world.intents[k]
     reverse = intent.reverse_side if intent.kind == EXIT else FLAT
     if not order.live:
         end_order(state, order)
-    spec = state.world.specs[k]
-    book_reduce(state.world.account, pos, spec, event.contracts, event.price, event.fee)
+    effects: list[Effect] = []
+    if theirs > 0.0:
+        text = f"{order.request.client_id} has closed {theirs:g} contracts that are not ours"
+        effects += foreign(state, event.now_ms, text)
+    if ours == 0.0:
+        return effects
+    spec, fee = state.world.specs[k], event.fee * (ours / event.contracts)
+    book_reduce(state.world.account, pos, spec, ours, event.price, fee)
     if pos.contracts > 0.0:
-        return []
-    effects = close_trade(state, k, event.now_ms, order.reason)
+        return effects
+    effects += close_trade(state, k, event.now_ms, order.reason)
     if reverse != FLAT and order.role is Role.EXIT:
         want_reference_entry(state.world, k, event.now_ms, reverse)
         effects.append(entry_order(state, k))
     return effects
 
 
+def beyond_ours(state: State, order: Order, contracts: float) -> float:
+    """Return how many contracts of an exit's fill our position does not have; 0 for an entry."""
+    if order.role is Role.ENTRY:
+        return 0.0
+    pos = state.world.positions[order.symbol]
+    held = pos.contracts if pos.side == -order.request.side else 0.0
+    return max(0.0, contracts - held)
+
+
 def on_funding(state: State, event: FundingSettled) -> list[Effect]:
-    """Book a funding settlement on the position it belongs to."""
+    """Book a funding settlement on the position it belongs to.
+
+    It may be told after that position was closed: then it is the account's alone, and no part of
+    the trade that comes next.
+    """
     if not state.first_sight(event.entry_id):
         return []
-    book_funding(state.world.account, state.world.positions[event.symbol], event.amount)
+    pos = state.world.positions[event.symbol]
+    book_funding(state.world.account, pos if pos.side != FLAT else Position(), event.amount)
     return []

@@ -33,9 +33,11 @@ class Cause(Enum):
     EXCHANGE_ERRORS = ("exchange_errors", REDUCE_ONLY, Clearer.QUIET_TIME)
     JOURNAL_FAILED = ("journal_failed", REDUCE_ONLY, Clearer.CONDITION)
     RECOVERING = ("recovering", HALT, Clearer.CONDITION)
+    STOPPING = ("stopping", HALT, Clearer.CONDITION)
     FOREIGN_ORDER = ("foreign_order", REDUCE_ONLY, Clearer.PERSON)
     EXCHANGE_UNREACHABLE = ("exchange_unreachable", HALT, Clearer.CONDITION)
     OPERATOR_HALT = ("operator_halt", HALT, Clearer.PERSON)
+    RECOVERY_FAILED = ("recovery_failed", HALT, Clearer.PERSON)
     DRAWDOWN = ("drawdown", FLATTEN, Clearer.PERSON)
     KILL_SWITCH = ("kill_switch", FLATTEN, Clearer.PERSON)
 

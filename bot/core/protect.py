@@ -3,7 +3,7 @@
 Protection is an invariant, not an event (DESIGN section 5): a position rests under acknowledged
 reduce-only stops for at least its size. A new stop is placed before the old one is cancelled, so no
 instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s the position is
-closed.
+closed (both are parameters).
 """
 
 from bot.core.kernel.accounting import finish_trade
@@ -20,12 +20,17 @@ from bot.core.kernel.codes import (
 )
 from bot.core.kernel.records import Trade
 from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role, TradeClosed
+from bot.core.modes import Cause
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
-from bot.core.state import UNCOVERED_ALERT_MS, UNCOVERED_CLOSE_MS, State
+from bot.core.owners import RETIRED
+from bot.core.state import State
 
 RELIABLE = frozenset({Status.SENT, Status.OPEN, Status.PARTIAL})
 """a stop that is being cancelled or may be lost is not relied on"""
 RETRY_MS = 1_000  # between two tries of an order that the exchange refuses
+SLOWEST = 5  # times as long where tries are in doubt
+MOST_IN_DOUBT = 10
+"""tries of one role on one symbol, after which an exchange that cannot be reached is waited for"""
 
 
 def send(
@@ -118,6 +123,14 @@ def place_stop(state: State, k: int) -> list[Effect]:
     ]
 
 
+def renew_stop(state: State, k: int) -> list[Effect]:
+    """Place the stop of the position on symbol `k` if it is not there, but not faster than
+    `may_retry` allows."""
+    if not may_retry(state, k, Role.STOP, state.guards[k].last_stop_ms):
+        return []
+    return place_stop(state, k)
+
+
 def drop_older_stops(state: State, k: int) -> list[Effect]:
     """Cancel the stops on symbol `k` that the newest acknowledged one makes superfluous.
 
@@ -174,11 +187,11 @@ def guard_positions(state: State) -> list[Effect]:
 
 
 def guard_cover(state: State, k: int) -> list[Effect]:
-    """Retry the stop of an uncovered position, alert after 5 s, close it after 15 s.
+    """Retry the stop of an uncovered position, alert after a while, close it after another.
 
     The stop is wanted until the position is gone: an exit may take its time in a thin market.
     """
-    guard = state.guards[k]
+    guard, params = state.guards[k], state.world.params
     if state.covered(k) >= state.world.positions[k].contracts:
         guard.uncovered_since = 0
         return []
@@ -187,11 +200,10 @@ def guard_cover(state: State, k: int) -> list[Effect]:
         guard.alerted = False
     effects: list[Effect] = []
     uncovered_ms = state.now_ms - guard.uncovered_since
-    if uncovered_ms >= UNCOVERED_CLOSE_MS:
+    if uncovered_ms >= params.uncovered_close_ms:
         effects += retry_exit(state, k, STOP)
-    if state.now_ms - guard.last_stop_ms >= RETRY_MS:
-        effects += place_stop(state, k)
-    if uncovered_ms >= UNCOVERED_ALERT_MS and not guard.alerted:
+    effects += renew_stop(state, k)
+    if uncovered_ms >= params.uncovered_alert_ms and not guard.alerted:
         guard.alerted = True
         text = f"no stop rests for {uncovered_ms / 1000:.0f} s"
         effects.append(Notice(state.now_ms, Level.CRITICAL, "uncovered", k, text))
@@ -200,9 +212,27 @@ def guard_cover(state: State, k: int) -> list[Effect]:
 
 def retry_exit(state: State, k: int, reason: int) -> list[Effect]:
     """Leave the position on symbol `k`, but not faster than an exchange that refuses can answer."""
-    if state.now_ms - state.guards[k].last_exit_ms < RETRY_MS:
+    if not may_retry(state, k, Role.EXIT, state.guards[k].last_exit_ms):
         return []
     return exit_order(state, k, reason)
+
+
+def may_retry(state: State, k: int, role: Role, last_ms: int) -> bool:
+    """Return whether a stop or an exit may be sent again, after the last one at `last_ms`.
+
+    Each try that is in doubt is kept, and asked for by every read: the more there are, the later
+    comes the next one, and in an outage there is an end of them. The first read that succeeds ends
+    the outage.
+    """
+    tries = doubts(state, k, role)
+    if tries >= MOST_IN_DOUBT and Cause.EXCHANGE_UNREACHABLE in state.modes.causes:
+        return False
+    return state.now_ms - last_ms >= RETRY_MS * min(max(tries, 1), SLOWEST)
+
+
+def doubts(state: State, k: int, role: Role) -> int:
+    """Return how many orders of one role on symbol `k` may be lost."""
+    return sum(o.status is Status.UNRESOLVED for o in state.live_orders(k, role))
 
 
 def settle_intent(state: State, k: int) -> None:
@@ -221,6 +251,7 @@ def close_trade(state: State, k: int, now_ms: int, reason: int) -> list[Effect]:
     """The position on symbol `k` is flat: write its trade and cancel what is left of its orders."""
     trade = Trade()
     finish_trade(state.world, k, now_ms, reason, trade)
+    trade.strategy %= RETIRED
     return [TradeClosed(trade), *clear_orders(state, k)]
 
 

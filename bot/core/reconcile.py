@@ -34,10 +34,9 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.orders import Order, Status, is_ours
-from bot.core.state import State
+from bot.core.state import WALLET_TOLERANCE, State
 
 type Entry = OrderFilled | FundingSettled | Liquidated | Transferred
-WALLET_TOLERANCE = 1e-6  # USDT for each USDT: what rounding on the exchange explains
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the open orders that our books do not know."""
     now = max(seen.now_ms, state.now_ms)
     for report in seen.open_orders:
-        if report.client_id in state.orders:
+        if report.client_id in state.orders or guards_unknown(state, report, seen):
             continue
         if is_ours(state.installation, report.client_id):
             yield StrayOrder(now, report.client_id, report.symbol)
@@ -136,6 +135,19 @@ def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
             yield ForeignOrder(now, report.client_id, report.symbol)
     for name in seen.foreign:
         yield ForeignPosition(now, name)
+
+
+def guards_unknown(state: State, report: OrderReport, seen: Snapshot) -> bool:
+    """Return whether an order is a stop of ours under a position that our books have lost: it is
+    all that protects it."""
+    k = report.symbol
+    return (
+        0 <= k < len(seen.holdings)
+        and seen.holdings[k].side != FLAT
+        and state.world.positions[k].side == FLAT
+        and is_ours(state.installation, report.client_id)
+        and report.client_id.endswith(f"-{Role.STOP.value}")
+    )
 
 
 def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
@@ -164,7 +176,8 @@ def trading(state: State, k: int) -> bool:
 def wallet_news(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the wallet when our books do not explain it, or when a doubt about it is over."""
     ours = wallet(state.world.account)
-    differs = abs(seen.wallet - ours) > WALLET_TOLERANCE * max(1.0, abs(ours))
+    tolerance = WALLET_TOLERANCE * max(1.0, abs(ours))
+    differs = max(abs(seen.wallet - ours), abs(state.watch.wallet_gap)) > tolerance
     if differs or state.wallet_doubts:
         yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet)
 

@@ -13,10 +13,10 @@ from bot.core.kernel.codes import (
     CUT,
     ENTRY,
     NO_WISH,
-    STRATEGY_NAMES,
     VERDICT_NAMES,
 )
 from bot.core.kernel.records import World
+from bot.core.owners import strategy_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def approve(world: World, k: int, cut: bool = False) -> Approved:
     intent = world.intents[k]
     return Approved(
         symbol=k,
-        strategy=STRATEGY_NAMES[world.strategies[intent.strategy]],
+        strategy=strategy_name(world.strategies[intent.strategy]),
         side=intent.side,
         contracts=intent.contracts,
         limit_price=intent.limit_price,
@@ -80,7 +80,7 @@ def review(world: World, time: int) -> tuple[list[Approved], list[Refused]]:
                 refused.append(
                     Refused(
                         symbol=i % n,
-                        strategy=STRATEGY_NAMES[world.strategies[i // n]],
+                        strategy=strategy_name(world.strategies[i // n]),
                         side=1 if world.wishes[i] > 0.0 else -1,
                         reason=VERDICT_NAMES[verdict],
                     )

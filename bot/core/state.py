@@ -8,11 +8,9 @@ from bot.core.errors import InvariantError
 from bot.core.kernel.codes import FLAT
 from bot.core.kernel.records import World
 from bot.core.messages import Role
-from bot.core.modes import Modes
+from bot.core.modes import Cause, Modes
 from bot.core.orders import Order, Status
 
-UNCOVERED_ALERT_MS = 5_000
-UNCOVERED_CLOSE_MS = 15_000  # a position without a stop for this long is closed (DESIGN section 5)
 ERROR_STREAK = 5  # order errors in a row on one symbol that lock it
 ERROR_LOCK_MS = 15 * 60_000
 ERROR_BURST = 10  # more exchange errors than this within ERROR_WINDOW_MS: REDUCE_ONLY
@@ -21,6 +19,7 @@ ERROR_QUIET_MS = 30 * 60_000
 DIFFERENT_MS = 5_000
 """a difference counts when it lasts this long: the exchange's reads and messages overtake each
 other"""
+WALLET_TOLERANCE = 1e-6  # USDT for each USDT: what rounding on the exchange explains
 REMEMBERED_ENTRIES = 32
 REMEMBERED_FILLS = 4_096  # fill ids kept to recognise a repeat; the oldest are forgotten
 
@@ -109,6 +108,18 @@ class State:
         """Whether nothing is held and nothing is under way."""
         return all(pos.side == FLAT for pos in self.world.positions) and not any(
             order.live for order in self.orders.values()
+        )
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the last reads show another account than our books. A person or time clears it
+        up; it is no broken promise of ours."""
+        gap = WALLET_TOLERANCE * max(1.0, abs(self.world.account.equity))
+        return (
+            not self.modes.causes.keys().isdisjoint((Cause.EQUITY_JUMP, Cause.FOREIGN_ORDER))
+            or self.wallet_doubts > 0
+            or abs(self.watch.wallet_gap) > gap
+            or any(guard.differs for guard in self.guards)
         )
 
     def covered(self, symbol: int) -> float:

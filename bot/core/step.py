@@ -15,7 +15,6 @@ from typing import Any
 from bot.core.errors import InvariantError
 from bot.core.fills import (
     entry_order,
-    note_error,
     on_accepted,
     on_cancelled,
     on_filled,
@@ -58,6 +57,7 @@ from bot.core.messages import (
     Role,
     Tick,
 )
+from bot.core.mode_changes import clear_timed, mode_notice, on_condition, on_tick, sync_limits
 from bot.core.modes import Cause, Clearer
 from bot.core.observations import (
     ForeignOrder,
@@ -79,11 +79,11 @@ from bot.core.protect import (
     close_all,
     exit_order,
     guard_positions,
-    place_stop,
+    renew_stop,
     staying,
 )
 from bot.core.risk import review
-from bot.core.state import ERROR_QUIET_MS, State
+from bot.core.state import State
 from bot.core.truth import (
     on_foreign,
     on_foreign_position,
@@ -106,10 +106,13 @@ def step(state: State, event: Event) -> list[Effect]:
     ------
     InvariantError : time ran backwards, or state contradicts itself after the event
     """
-    if event.now_ms >= state.now_ms:
-        state.now_ms = event.now_ms
-    elif not isinstance(event, Cycle | History):  # bars belong to when they ended, and come later
-        raise InvariantError(f"time ran backwards: {event.now_ms} after {state.now_ms}")
+    # Bars belong to when they ended, and come later. What follows from them is of when they came:
+    # the ticks until then are in no journal, so that their time must not be needed.
+    now = event.local_ms if isinstance(event, Cycle) else event.now_ms
+    if now >= state.now_ms:
+        state.now_ms = now
+    elif not isinstance(event, Cycle | History):
+        raise InvariantError(f"time ran backwards: {now} after {state.now_ms}")
     effects = HANDLERS[type(event)](state, event)
     effects += guard_positions(state)
     state.check_invariants()
@@ -139,7 +142,7 @@ def on_cycle(state: State, event: Cycle) -> list[Effect]:
     effects += send_entries(state, now)
     for k, pos in enumerate(world.positions):
         if pos.side != FLAT and world.params.reference == 0:
-            effects += place_stop(state, k)
+            effects += renew_stop(state, k)
     return effects
 
 
@@ -156,41 +159,6 @@ def send_entries(state: State, now: int) -> list[Effect]:
         text = f"{no.strategy} {SIDE_NAMES[no.side]} refused: {no.reason}"
         effects.append(Notice(now, Level.INFO, "refused", no.symbol, text))
     return effects
-
-
-def sync_limits(state: State) -> None:
-    """Let the limits the kernel latched become causes, and let the daily one go with its day."""
-    account = state.world.account
-    if account.killed_at != 0:
-        state.modes.tighten(Cause.DRAWDOWN, state.now_ms)
-    if account.daily_locked != 0:
-        state.modes.tighten(Cause.DAILY_LOSS, state.now_ms)
-    else:
-        state.modes.clear(Cause.DAILY_LOSS, Clearer.NEXT_DAY)
-
-
-def clear_timed(state: State) -> list[Effect]:
-    """Lift what time lifts: symbol locks, and the error breaker after its quiet time."""
-    effects: list[Effect] = []
-    for k, guard in enumerate(state.guards):
-        if guard.locked_until and state.now_ms >= guard.locked_until:
-            guard.locked_until = 0
-            state.relock(k)
-            effects.append(Notice(state.now_ms, Level.INFO, "unlocked", k, "lock is over"))
-    if state.now_ms - state.last_error_ms >= ERROR_QUIET_MS and state.modes.clear(
-        Cause.EXCHANGE_ERRORS, Clearer.QUIET_TIME
-    ):
-        state.error_times = []
-    return effects
-
-
-def mode_notice(state: State, before: str) -> list[Effect]:
-    """Say that the mode changed, and why."""
-    if state.modes.name == before:
-        return []
-    causes = ", ".join(sorted(cause.label for cause in state.modes.causes)) or "all clear"
-    level = Level.CRITICAL if state.modes.mode == FLATTEN else Level.WARNING
-    return [Notice(state.now_ms, level, "mode", -1, f"{before} -> {state.modes.name}: {causes}")]
 
 
 def on_operator(state: State, event: Operator) -> list[Effect]:
@@ -225,27 +193,6 @@ def resume(state: State) -> list[Effect]:
     account.window_head = account.window_tail
     state.watch.breach_ms = 0
     return effects
-
-
-def on_condition(state: State, event: Condition) -> list[Effect]:
-    """Take what the shell observes: such a cause comes and goes with its condition."""
-    before = state.modes.name
-    effects: list[Effect] = []
-    if not event.active:
-        state.modes.clear(event.cause, Clearer.CONDITION)
-    elif state.modes.tighten(event.cause, event.now_ms) and (
-        event.cause is Cause.EXCHANGE_UNREACHABLE
-    ):
-        effects = note_error(state, event.now_ms)  # an outage is one error, however long it is
-    if event.cause is Cause.RECOVERING:  # every start; nothing a person must hear of
-        return []
-    return [*effects, *mode_notice(state, before)]
-
-
-def on_tick(state: State, event: Tick) -> list[Effect]:
-    """Look at deadlines and timed locks."""
-    before = state.modes.name
-    return [*clear_timed(state), *mode_notice(state, before)]
 
 
 def on_configured(state: State, event: Configured) -> list[Effect]:

@@ -24,7 +24,7 @@ from bot.core.observations import (
 )
 from bot.core.orders import Order, Status, Trigger
 from bot.core.outside import foreign
-from bot.core.protect import close_trade, drop_older_stops, place_stop
+from bot.core.protect import close_trade, doubts, drop_older_stops, place_stop, renew_stop
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS, State
 
 MISSING_READS = 3
@@ -47,10 +47,12 @@ def on_unknown(state: State, event: OutcomeUnknown) -> list[Effect]:
 
 
 def replace_stop(state: State, order: Order) -> list[Effect]:
-    """Send another stop at once when one may be lost: both are reduce-only, waiting is not safe."""
-    if order.role is not Role.STOP or state.world.positions[order.symbol].side == FLAT:
+    """Send another stop at once when one may be lost: both are reduce-only, waiting is not safe.
+    When that may be lost, too, the next one comes by the clock."""
+    k = order.symbol
+    if order.role is not Role.STOP or state.world.positions[k].side == FLAT:
         return []
-    return place_stop(state, order.symbol)
+    return place_stop(state, k) if doubts(state, k, Role.STOP) == 1 else renew_stop(state, k)
 
 
 def on_resting(state: State, event: OrderResting) -> list[Effect]:

@@ -15,9 +15,12 @@ from bot.adapters.journal import Journal
 from bot.adapters.latches import Latches
 from bot.adapters.locks import InstanceLock, account_lock_path
 from bot.core.errors import InputError
+from bot.core.kernel.codes import FLAT
 from bot.core.kernel.records import World
 from bot.core.messages import Command, History, Operator
+from bot.core.owners import RETIRED, strategy_name
 from bot.core.state import State
+from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.build import build_world
 from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
 from bot.shell.config import Config, trading_hash
@@ -25,10 +28,11 @@ from bot.shell.engine import Engine
 from bot.shell.offline import run_identity
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import PaperVenue, open_paper_venue
-from bot.shell.recovery import MissedMarket, recover, skip_unwritten
+from bot.shell.recovery import MissedMarket, begin_anew, recover, skip_unwritten
 from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
+PAPER_FILE = "paper.sqlite3"
 
 
 @dataclass(slots=True)
@@ -115,6 +119,16 @@ def make_folder(state_dir: Path) -> None:
         raise InputError(f"{state_dir}: expected a folder for the state, was: {error}") from error
 
 
+def check_kind(state_dir: Path, *, live: bool) -> None:
+    """Raise InputError where a bot of the other kind lives: its journal is not ours to go on with,
+    and `radbot kill` must find one account there."""
+    kind, name = ("paper", PAPER_FILE) if live else ("live", ACCOUNT_FILE)
+    if (state_dir / name).exists():
+        raise InputError(
+            f"{state_dir}: expected no {kind} bot, was one ({name}): use another --state"
+        )
+
+
 def open_paper_bot(
     config: Config, source: Source, state_dir: Path, *, durable: bool, speed: float | None = None
 ) -> Bot[PaperVenue]:
@@ -130,12 +144,13 @@ def open_paper_bot(
     LockedError, JournalError : as `open_base`
     """
     make_folder(state_dir)
+    check_kind(state_dir, live=False)
     # A simulated account is its database, wherever a link makes it appear.
-    account = str((state_dir / "paper.sqlite3").resolve())
+    account = str((state_dir / PAPER_FILE).resolve())
     base = open_base(state_dir, account, durable=durable)
     world: World = build_world(config, source.specs, source.start_ms)
-    venue, _ = open_paper_venue(
-        state_dir / "paper.sqlite3",
+    venue, traded = open_paper_venue(
+        state_dir / PAPER_FILE,
         world.params,
         world.specs,
         world.account.deposits,
@@ -145,6 +160,8 @@ def open_paper_bot(
     )
     stored = base.journal.load_state(State(world, source.symbols, INSTALLATION))
     state = stored if stored is not None else State(world, source.symbols, INSTALLATION)
+    if stored is None and traded:
+        begin_anew(state, venue.told_ms())
     engine = Engine(state, venue)
     if stored is None:
         for row in source.history:
@@ -201,6 +218,11 @@ def begin_run[V: LastingVenue](bot: Bot[V], config: Config, identity: dict[str, 
         skip_unwritten(state)
     known = {**identity, **run_identity(state.world), "installation": state.installation}
     known["config_hash"] = trading_hash(config)
+    for name, pos in zip(state.symbols, state.world.positions, strict=True):
+        kind = state.world.strategies[pos.strategy]
+        if pos.side != FLAT and kind >= RETIRED:
+            text = "%s: its strategy %s is not configured any more: only its stop, its target, "
+            log.warning(f"{text}risk or a person close it", name, strategy_name(kind))
     bot.journal.begin_run(bot.run_id, int(time.time() * 1000), known, state)
 
 
@@ -215,9 +237,13 @@ def recover_books[V: LastingVenue](
     state = bot.engine.state
     note = bot.latches.take_resume()
     if note is not None:
-        said = f"{note.reason} (by {note.by}, while the bot was down)"
-        bot.engine.feed(Operator(max(now, state.now_ms), Command.RESUME, said))
-        bot.latches.forget_resume()
+        try:  # first: a note that stays would resume at every start
+            bot.latches.forget_resume()
+        except OSError as error:
+            log.error("latches: the resume of %s is not obeyed: %s", note.by, error)
+        else:
+            said = f"{note.reason} (by {note.by}, while the bot was down)"
+            bot.engine.feed(Operator(max(now, state.now_ms), Command.RESUME, said))
     latch = bot.latches.read()
     recover(
         bot.engine,

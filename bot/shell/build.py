@@ -51,6 +51,8 @@ def to_params(config: Config) -> Params:
         drawdown_limit=risk.drawdown_limit,
         fast_drawdown_limit=risk.fast_drawdown_limit,
         fast_window_ms=risk.fast_drawdown_minutes * MINUTE_MS,
+        uncovered_alert_ms=round(1000.0 * config.timing.uncovered_alert_s),
+        uncovered_close_ms=round(1000.0 * config.timing.uncovered_close_s),
     )
     _set_strategies(params, config)
     if config.is_reference:

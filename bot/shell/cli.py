@@ -5,13 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from bot.adapters.files import check_writable
 from bot.adapters.history import load_market
-from bot.adapters.logs import set_up
 from bot.adapters.trades_csv import write_trades
+from bot.adapters.voice import Voice
 from bot.core.errors import BotError, InputError
 from bot.core.kernel.codes import FLAT, SIDE_NAMES
 from bot.core.market import TIMEFRAMES_MS
@@ -23,16 +25,26 @@ from bot.shell.cli_control import add_control_commands, state_dir
 from bot.shell.cli_live import add_live_command
 from bot.shell.cli_replay import add_replay_command
 from bot.shell.config import Config, ConfigError, load_config
+from bot.shell.config_rules import is_loopback
 from bot.shell.options import (
+    add_exchange_option,
     add_run_options,
     configuration,
     data_directories,
+    exchange_settings,
     parse_duration,
     period,
 )
-from bot.shell.paper import Source, new_engine, recorded_source, run_paper, synthetic_source
-from bot.shell.service import Wish, notices, run_service
-from bot.shell.terminal import Terminal, file_log
+from bot.shell.paper import (
+    Source,
+    kucoin_source,
+    new_engine,
+    recorded_source,
+    run_paper,
+    synthetic_source,
+)
+from bot.shell.service import Wish, run_service
+from bot.shell.terminal import Terminal, open_terminal
 
 EXAMPLES = """\
 examples:
@@ -40,6 +52,7 @@ examples:
   radbot paper --speed max --for 24h --json       a day of it at once, one JSON object
   radbot paper --market replay --data DIR --symbols BTC-USDT-PERP --timeframe 1h \\
                --start 2024-01-01 --end 2025-01-01 --speed max
+  radbot paper --market kucoin                    KuCoin's public data in real time, no key needed
   radbot validate-config config/paper.yml
 
   radbot status                                   what the running bot holds and may do
@@ -50,8 +63,11 @@ examples:
   radbot live --help                              real money: what it needs and what it refuses
 
 exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 77 credentials
-refused, 78 account or configuration refused, 1 anything else
+refused, 78 account or configuration refused (under systemd also what is bad input elsewhere),
+1 anything else
 """
+REFUSED = 78
+"""the exit code after which systemd does not try again (RestartPreventExitStatus)"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,6 +79,23 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_paper_command(commands)
+    check = commands.add_parser(
+        "validate-config",
+        help="check a configuration file",
+        description="Check a configuration file; print every error with its key and line.",
+    )
+    check.add_argument("file", type=Path)
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(run=validate_command)
+    add_live_command(commands)
+    add_control_commands(commands)
+    add_replay_command(commands)
+    return parser
+
+
+def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `paper`."""
     paper = commands.add_parser(
         "paper",
         help="trade without money",
@@ -74,11 +107,16 @@ def build_parser() -> argparse.ArgumentParser:
     pace = paper.add_argument_group("market and pace")
     pace.add_argument(
         "--market",
-        choices=("synthetic", "replay"),
-        help="embedded generator, or recorded candles from --data (default: paper.market)",
+        choices=("synthetic", "replay", "kucoin"),
+        help="embedded generator, recorded candles from --data, or KuCoin's public data in real "
+        "time (default: paper.market)",
     )
+    add_exchange_option(pace)
     pace.add_argument(
-        "--speed", metavar="N|max", help="market time per real time; max: virtual time"
+        "--speed",
+        metavar="N|max",
+        help="market time per real time; max: virtual time. KuCoin's market: 1, or that of a "
+        "simulator",
     )
     pace.add_argument(
         "--for", dest="duration", metavar="24h", help="stop after this much market time"
@@ -100,19 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",
     )
-    paper.set_defaults(run=paper_command)
-    check = commands.add_parser(
-        "validate-config",
-        help="check a configuration file",
-        description="Check a configuration file; print every error with its key and line.",
-    )
-    check.add_argument("file", type=Path)
-    check.add_argument("--json", action="store_true", help="print one JSON object")
-    check.set_defaults(run=validate_command)
-    add_live_command(commands)
-    add_control_commands(commands)
-    add_replay_command(commands)
-    return parser
+    paper.set_defaults(run=paper_command, lasting=True)
 
 
 def parse_speed(text: str) -> float | None:
@@ -132,6 +158,8 @@ def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -
     """Return the market the options ask for."""
     market = args.market or config.paper.market
     timeframe_ms = TIMEFRAMES_MS[config.timeframe]
+    if market != "kucoin" and args.exchange:
+        raise InputError("--exchange goes with --market kucoin")
     if market == "replay":
         start, end = period(args)
         directories = data_directories(args)
@@ -139,6 +167,8 @@ def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -
         return recorded_source(data, f"recorded candles from {', '.join(map(str, directories))}")
     if args.data or args.start or args.end:
         raise InputError("--data, --start and --end go with --market replay")
+    if market == "kucoin":
+        return kucoin_source(config)
     lasts = args.state is not None or parse_speed(str(args.speed or config.paper.speed)) is not None
     bars = None if for_ms is None or lasts else for_ms // timeframe_ms
     if bars is not None and bars < 1:
@@ -152,18 +182,13 @@ def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -
 def paper_command(args: argparse.Namespace) -> int:
     """Trade on paper; print the summary, or the result object."""
     for_ms = parse_duration(args.duration) if args.duration else None
-    config = configuration(args)
-    speed = parse_speed(args.speed if args.speed is not None else str(config.paper.speed))
+    config, speed = paper_pace(args)
     source = paper_source(args, config, for_ms)
     if speed is None and source.total is None and for_ms is None:
         raise InputError("--speed max on the embedded market needs an end: add --for 24h")
     if args.trades:
         check_writable(args.trades)
-    journald = "JOURNAL_STREAM" in os.environ  # the service manager's log takes our stderr
-    set_up(sys.stderr, as_json=journald)
-    notices.disabled = not journald  # elsewhere the terminal shows them
-    log = file_log(Path("logs")) if speed is not None else None
-    terminal = Terminal(source.symbols, args.json or journald, sys.stdout, log)
+    terminal = open_terminal(source.symbols, as_json=args.json, lasting=speed is not None)
     if not args.json:
         print_header(config, source, speed)
     if speed is None and args.state is None:
@@ -171,18 +196,58 @@ def paper_command(args: argparse.Namespace) -> int:
         result = run_paper(engine, market, source, terminal, for_ms)
         state, code = engine.state, 0
     else:
-        folder, reread = state_dir(args.state), partial(configuration, args)
-        wish = Wish(folder, for_ms, args.metrics_port, reread, speed)
-        opened = partial(
-            open_paper_bot, config, source, folder, durable=speed is not None, speed=speed
+        wish = Wish(
+            state_dir(args.state), for_ms, args.metrics_port, partial(configuration, args), speed
         )
-        result, state, code = run_service(lambda _: opened(), config, terminal, wish)
+        result, state, code = serve_paper(config, source, terminal, wish)
     if args.trades:
         write_trades(args.trades, result.trades, result.symbols)
     report(result, config, args.json)
     if not args.json:
         print_open(state)
     return code
+
+
+def paper_pace(args: argparse.Namespace) -> tuple[Config, float | None]:
+    """Return the configuration and the pace; None is virtual time.
+
+    KuCoin's market has its own pace: real time, or that of a simulator on this machine.
+    """
+    if args.exchange:
+        args.set += exchange_settings(args.exchange)
+    config = configuration(args)
+    if (args.market or config.paper.market) != "kucoin":
+        return config, parse_speed(
+            args.speed if args.speed is not None else str(config.paper.speed)
+        )
+    if args.speed is None:
+        return config, config.exchange.speed
+    if parse_speed(args.speed) != 1.0 and not is_loopback(config.exchange.futures_url):
+        raise InputError(
+            f"speed: expected 1 on {config.exchange.futures_url}, was {args.speed}: only a "
+            "simulator on this machine runs faster (--exchange)"
+        )
+    args.set.append(f"exchange.speed={args.speed}")
+    config = configuration(args)
+    return config, config.exchange.speed
+
+
+def serve_paper(
+    config: Config, source: Source, terminal: Terminal, wish: Wish
+) -> tuple[RunResult, State, int]:
+    """Trade until stopped, and keep the run; see `run_service`."""
+    if source.identity["market"] == "kucoin":
+        from bot.shell.kucoin_paper import open_kucoin_paper  # ccxt, for those who need it
+
+        opened = partial(open_kucoin_paper, config, source, wish.state_dir)
+        return run_service(opened, config, terminal, wish)
+    durable = wish.speed is not None
+    return run_service(
+        lambda _: open_paper_bot(config, source, wish.state_dir, durable=durable, speed=wish.speed),
+        config,
+        terminal,
+        wish,
+    )
 
 
 def print_header(config: Config, source: Source, speed: float | None) -> None:
@@ -235,18 +300,37 @@ def validate_command(args: argparse.Namespace) -> int:
 def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn what went wrong into a message and an exit code."""
     args = parser.parse_args(argv)
-    try:
-        code: int = args.run(args)
-    except ConfigError as error:  # one line for each error, each with its own place
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except BotError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    # A service manager that is waited for to hear READY; the run takes the variable away.
+    args.managed = getattr(args, "lasting", False) and "NOTIFY_SOCKET" in os.environ
+    with steady_output(args):
+        try:
+            code: int = args.run(args)
+            sys.stdout.flush()
+        except BotError as error:
+            return failed(parser.prog, args, error)
+        except BrokenPipeError:
+            # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    return code
+
+
+def steady_output(args: argparse.Namespace) -> Any:
+    """Return the context of a command: trading goes on whatever becomes of its output."""
+    if not getattr(args, "lasting", False):
+        return nullcontext()
+    return redirect_stdout(cast(Any, Voice(sys.stdout)))
+
+
+def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:
+    """Say what went wrong, to machines too; return the exit code."""
+    code = error.exit_code
+    if args.managed and code == InputError.exit_code:
+        code = REFUSED
+    # A configuration has one line for each error, each with its own place.
+    print(error if isinstance(error, ConfigError) else f"{prog}: {error}", file=sys.stderr)
+    if getattr(args, "json", False):
+        print(json.dumps({"error": str(error), "code": code}))
     return code
 
 

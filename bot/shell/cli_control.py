@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.control_socket import ControlUnavailable, ask
-from bot.adapters.journal_schema import JournalError
+from bot.adapters.journal_errors import JournalError, JournalUnusableError
 from bot.adapters.latches import Latches
 from bot.core.errors import BotError, InputError
 from bot.core.market import parse_symbol
+from bot.core.text import clean
 from bot.shell import offline
 from bot.shell.tables import LINES, heading, moment, painter
 
@@ -105,7 +106,7 @@ def add_control_commands(commands: "argparse._SubParsersAction[argparse.Argument
                 "default: systemd's credentials)",
             )
         if name not in LINES:
-            parser.add_argument("--reason", metavar="TEXT", help="kept in the journal")
+            parser.add_argument("--reason", type=clean, metavar="TEXT", help="kept in the journal")
         parser.set_defaults(run=run, name=name)
 
 
@@ -140,7 +141,7 @@ def place(args: argparse.Namespace) -> tuple[Path, Path]:
 def operator() -> str:
     """Return who is at the keyboard, also behind sudo."""
     try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
+        return clean(os.environ.get("SUDO_USER") or getpass.getuser())
     except (KeyError, OSError):  # a user without a name
         return f"uid {os.getuid()}"
 
@@ -177,14 +178,15 @@ def no_answer(args: argparse.Namespace, folder: Path, why: str, error: JournalEr
     if args.name != "status" or why != "not_running":
         raise error
     latch = offline.latch_of(folder)
+    code = error.exit_code if isinstance(error, JournalUnusableError) else 0
     if args.json:
         print(json.dumps({"source": "none", "note": str(error), **latch}))
-        return 0
+        return code
     print(error)
     if latch["latch"]:
         found = latch["latch"]
         print(f"latched {moment(found['at_ms'])} by {found['by']}: {found['reason']}")
-    return 0
+    return code
 
 
 def told(socket: Path, args: argparse.Namespace, fields: Plain) -> Plain:
@@ -279,10 +281,12 @@ def flatten(
         answer = {**told(socket, args, fields), "through": "bot"}
     except ControlUnavailable as error:
         if error.why == "not_done":
-            return report(args, {"flat": False, "through": "bot", "note": str(error)})
+            return report(args, folder, {"flat": False, "through": "bot", "note": str(error)})
         say(args, f"{error}: closing over the exchange")
         answer = {**over_exchange(args, folder, fields["reason"], symbol), "through": "exchange"}
-    return report(args, answer)
+    if symbol is not None:
+        answer["symbol"] = symbol
+    return report(args, folder, answer)
 
 
 def over_exchange(args: argparse.Namespace, folder: Path, reason: str, symbol: str | None) -> Plain:
@@ -304,19 +308,25 @@ def say(args: argparse.Namespace, text: str) -> None:
     print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
 
 
-def report(args: argparse.Namespace, answer: Plain) -> int:
+def report(args: argparse.Namespace, folder: Path, answer: Plain) -> int:
     """Print the end of a kill or close; return the exit code."""
     flat = bool(answer.get("flat"))
+    if args.name == "kill":
+        answer["latched"] = Latches(folder / "latches").read() is not None
+    note = f" ({answer['note']})" if "note" in answer else ""
     if args.json:
         print(json.dumps(answer))
     elif flat:
-        print(f"flat, verified, after {answer['seconds']:.2f} s")
+        name = f"{answer['symbol']}: " if "symbol" in answer else ""
+        print(f"{name}flat, verified, after {answer['seconds']:.2f} s{note}")
     else:
         left = ", ".join(answer.get("left", [])) or "not known"
-        note = f" ({answer['note']})" if "note" in answer else ""
         print(f"NOT FLAT: left: {left}{note}", file=sys.stderr)
     if args.name == "kill" and not args.json:
-        print("latched: the bot stays flat until `radbot resume --reason TEXT`")
+        if answer["latched"]:
+            print("latched: the bot stays flat until `radbot resume --reason TEXT`")
+        else:
+            print("NOT LATCHED: the next start of the bot would trade again", file=sys.stderr)
     return 0 if flat else TRY_AGAIN
 
 

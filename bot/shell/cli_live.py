@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from bot.adapters.kucoin_site import Credentials
-from bot.adapters.logs import set_up
 from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError
 from bot.core.summary import result_object
@@ -18,9 +17,14 @@ from bot.shell.cli_control import operator
 from bot.shell.config import Config
 from bot.shell.config_rules import is_loopback
 from bot.shell.credentials import load_credentials
-from bot.shell.options import configuration, parse_duration
-from bot.shell.service import Wish, notices, run_service
-from bot.shell.terminal import Terminal, file_log
+from bot.shell.options import (
+    add_exchange_option,
+    configuration,
+    exchange_settings,
+    parse_duration,
+)
+from bot.shell.service import Wish, run_service
+from bot.shell.terminal import open_terminal
 
 log = logging.getLogger("radbot")
 STATE = Path("state", "live")
@@ -65,12 +69,7 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="DIR",
         help="folder with the API key (default: systemd's credentials)",
     )
-    account.add_argument(
-        "--exchange",
-        nargs=2,
-        metavar=("FUTURES_URL", "SPOT_URL"),
-        help="a simulator on this machine instead of KuCoin",
-    )
+    add_exchange_option(account)
     account.add_argument(
         "--override-reason",
         metavar="TEXT",
@@ -91,21 +90,18 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         "--metrics-port", type=int, default=9810, metavar="N", help="on 127.0.0.1; 0: a free one"
     )
     service.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.set_defaults(run=live_command, balance=None)
+    parser.set_defaults(run=live_command, lasting=True, balance=None)
 
 
 def live_command(args: argparse.Namespace) -> int:
     """Trade; print the summary of the account's life with this bot."""
     refuse_test_mode()
     if args.exchange:
-        futures, spot = args.exchange
-        args.set += [f"exchange.futures_url={futures}", f"exchange.spot_url={spot}"]
+        args.set += exchange_settings(args.exchange)
     config = configuration(args)
     if config.is_reference:
         raise InputError("strategies: ema_cross is the reference for comparing engines, never live")
     simulated = is_loopback(config.exchange.futures_url)
-    if args.exchange and not simulated:
-        raise InputError(f"exchange: expected a simulator on 127.0.0.1, was {args.exchange[0]}")
     credentials = load_credentials(args.credentials)
     reason = (args.override_reason or "").strip()
     if not simulated and not reason:
@@ -131,7 +127,7 @@ def confirmed(args: argparse.Namespace, config: Config, folder: Path, simulated:
     if args.yes:
         return True
     if not sys.stdin.isatty():
-        raise InputError("live: expected a person to confirm, or --yes, was neither")
+        raise InputError("live: expected a terminal to confirm on, or --yes, was neither")
     where = config.exchange.futures_url + (" (a simulator)" if simulated else "")
     risk = config.risk
     print(
@@ -153,22 +149,17 @@ def trade(
     """Run the service until somebody stops it."""
     from bot.shell.live import open_live_bot  # ccxt is loaded by those who trade only
 
-    journald = "JOURNAL_STREAM" in os.environ
     secrets = (credentials.key, credentials.secret, credentials.passphrase)
-    set_up(sys.stderr, as_json=journald, secrets=secrets)
-    notices.disabled = not journald
+    terminal = open_terminal(config.symbols, as_json=args.json, lasting=True, secrets=secrets)
     if reason:
         say_override(folder, reason)
-    quiet = args.json or journald
-    if not quiet:
+    if not terminal.quiet:
         names = " ".join(name.removesuffix("-USDT-PERP") for name in config.symbols)
         print(f"radbot live: {config.exchange.futures_url}, {names}, {config.timeframe} bars")
         print("dashboard: not built yet; Ctrl-C ends the bot, positions stay under their stops\n")
-    terminal = Terminal(config.symbols, quiet, sys.stdout, file_log(Path("logs")))
     for_ms = parse_duration(args.duration) if args.duration else None
-    wish = Wish(
-        folder, for_ms, args.metrics_port, partial(configuration, args), config.exchange.speed
-    )
+    reread = partial(configuration, args)
+    wish = Wish(folder, for_ms, args.metrics_port, reread, config.exchange.speed, "live")
     result, _, code = run_service(
         partial(open_live_bot, config, credentials, folder), config, terminal, wish
     )
@@ -181,4 +172,6 @@ def say_override(folder: Path, reason: str) -> None:
     """Log and send why this bot trades without a verdict."""
     text = f"live without a GO verdict, by {operator()}: {reason}"
     log.warning(text)
-    Outbox(folder / "outbox").put("WARNING", "override", "radbot: override", text, 0)
+    outbox = Outbox(folder / "outbox")
+    outbox.put("WARNING", "override", "radbot: override", text, 0)
+    outbox.flush()

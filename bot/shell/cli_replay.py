@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -12,7 +11,6 @@ from typing import Any
 from tqdm import tqdm
 
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.journal_schema import JournalError
 from bot.core.errors import InputError
 from bot.shell.replay import MOST_SHOWN, Difference, Replay, describe, newest, replay
 from bot.shell.tables import moment
@@ -26,7 +24,8 @@ examples:
 Reads only: it works beside a bot that runs, and on a copy. The decisions are those of this release;
 a journal that another release wrote may differ where a rule has changed.
 
-exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 75 try again
+exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 75 try again;
+78 the journal is damaged, or of a newer release
 """
 
 
@@ -52,16 +51,13 @@ def replay_command(args: argparse.Namespace) -> int:
     if not 0 <= args.last <= 10_000:
         raise InputError(f"last: expected 0 to 10000, was {args.last}")
     path = args.state / "journal.sqlite3"
-    try:
-        with closing(JournalReader(path)) as reader:
-            identity = reader.identity()
-            shown: list[dict[str, Any]] = [
-                {"n": n, "event": describe(event), "decided": [describe(e) for e in effects]}
-                for n, event, effects in newest(reader, args.last)
-            ]
-            result = with_progress(reader, quiet=args.json)
-    except sqlite3.Error as error:
-        raise JournalError(f"{path}: cannot be read: {error}") from error
+    with closing(JournalReader(path)) as reader:
+        identity = reader.identity()
+        shown: list[dict[str, Any]] = [
+            {"n": n, "event": describe(event), "decided": [describe(e) for e in effects]}
+            for n, event, effects in newest(reader, args.last)
+        ]
+        result = with_progress(reader, quiet=args.json)
     if args.json:
         release = {name: identity.get(name) for name in ("run_id", "release_id", "config_hash")}
         equal = result.different == 0

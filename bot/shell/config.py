@@ -24,7 +24,7 @@ __all__ = ["Config", "ConfigError", "load_config", "trading_hash"]
 
 # What may change without changing what is traded. Everything else is in the hash, so that a new
 # section is never forgotten.
-NOT_TRADING = {"balance", "paper", "timing", "exchange"}
+NOT_TRADING = {"balance", "on_stop", "paper", "timing", "exchange"}
 
 
 def load_config(

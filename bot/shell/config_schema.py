@@ -236,16 +236,20 @@ class Paper(_Section):
     """Paper trading."""
 
     speed: Annotated[float, Field(gt=0, le=1e6)] | Literal["max"] = Field(
-        60.0, description="Market seconds per second; max runs in virtual time and ends by itself."
+        60.0,
+        description="Market seconds per second; max runs in virtual time and ends by itself. "
+        "KuCoin's market runs at exchange.speed instead.",
     )
     seed: int = Field(16, ge=0, le=2**31 - 1, description="Seed of the synthetic market.")
-    market: Literal["synthetic", "replay"] = Field(
-        "synthetic", description="Embedded generator, or recorded candles."
+    market: Literal["synthetic", "replay", "kucoin"] = Field(
+        "synthetic",
+        description="Embedded generator, recorded candles, or KuCoin's public data (needs no key).",
     )
 
 
 class Exchange(_Section):
-    """The exchange of live trading. Credentials are files, never configuration."""
+    """The exchange of live trading, and of paper.market kucoin. Credentials are files, never
+    configuration."""
 
     futures_url: Url = Field("https://api-futures.kucoin.com", description="KuCoin Futures.")
     spot_url: Url = Field(
@@ -263,7 +267,8 @@ class Exchange(_Section):
     )
     speed: Annotated[float, Field(ge=1, le=1000)] = Field(
         1.0,
-        description="Market seconds per second; above 1 only against a simulator on this machine.",
+        description="Market seconds per second; above 1 only against a simulator on this machine. "
+        "Deadlines run as fast: from about 30 on, stops may come too late.",
     )
 
 
@@ -312,6 +317,11 @@ class Config(_Section):
     )
     balance: float = Field(
         10_000.0, gt=0, le=1e9, description="Deposit of paper trading and backtests, USDT."
+    )
+    on_stop: Literal["keep", "close"] = Field(
+        "keep",
+        description="Open positions when the bot is stopped: keep leaves them under their stops, "
+        "close leaves the market first, within 10 seconds.",
     )
     warmup_bars: Annotated[int, Field(ge=1, le=50_000)] | None = Field(
         None,

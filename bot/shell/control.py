@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from bot.core.text import clean
 from bot.shell.status import select
 
 type Message = dict[str, Any]
@@ -131,6 +132,9 @@ class Commands:
 
     def order(self, command: str, request: Message) -> Iterator[Message]:
         """Hand an order of a person to the loop and pass its answers on."""
+        texts = ("reason", "by", "symbol")
+        given = {name: clean(request[name]) for name in texts if request.get(name) is not None}
+        request = {**request, **given}
         refusal = self.refusal(command, request)
         if refusal:
             yield refuse(refusal)

@@ -11,13 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.adapters.journal import Journal
-from bot.adapters.journal_schema import JournalError
+from bot.adapters.journal_errors import JournalError
 from bot.adapters.latches import Latches
+from bot.adapters.line_state import LineState
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT, FLATTEN
-from bot.core.messages import Condition, Cycle, Effect, Event, Level, Notice, Tick
+from bot.core.messages import (
+    Command,
+    Condition,
+    Cycle,
+    Effect,
+    Event,
+    History,
+    Level,
+    Notice,
+    Operator,
+    Tick,
+)
 from bot.core.modes import Cause
 from bot.core.orders import Status
 from bot.core.state import State
@@ -28,6 +40,7 @@ from bot.shell.progress import Progress
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
 
+type Listener = Callable[[Event, list[Effect]], None]
 log = logging.getLogger("radbot")
 TURN_S = 0.25
 """longest sleep of the loop; what people ask for wakes it at once"""
@@ -35,7 +48,11 @@ HOUSEKEEPING_S = 1.0
 PRUNE_S = 3600.0
 READY_S = 20.0
 """a start that waits this long for the exchange is up, and halted (DESIGN section 6)"""
-EXTEND_S = 30.0
+EXTEND_S = 60.0
+"""asked for at each step of a start; no step waits longer for the exchange"""
+ALIVE_S = 1.0
+CLOSE_S = 10.0
+"""how long a stop may close positions: the service manager waits 20 s (TimeoutStopSec)"""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
@@ -54,12 +71,14 @@ class Parts:
     clock: MarketClock
     next_ms: Callable[[], int | None]
     """when the market goes on; None when it is over"""
-    listeners: list[Callable[[Event, list[Effect]], None]] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
     snapshot_s: float = 10.0
     take_errors: Callable[[], list[str]] = lambda: []
     """kinds of errors on the line since the last call"""
     prompted: Callable[[], bool] = lambda: False
     """whether the venue has a reason to be read now: something was heard or is awaited"""
+    line: Callable[[], LineState | None] = lambda: None
+    """how the line to the exchange is; None where there is none"""
     memory_limit: int = 0
     """bytes; 0 is none"""
     resident: Callable[[], int] = lambda: 0
@@ -74,9 +93,19 @@ class Daemon:
     def __init__(self, engine: Engine, parts: Parts) -> None:
         self.engine = engine
         self.parts = parts
-        self.audited = self.kept_house = self.pruned = parts.monotonic()
+        self.audited = self.kept_house = parts.monotonic()
+        self.pruned = self.kept_house - PRUNE_S
         self.reads = engine.reads
+        self.answers = 0
+        """answers about the market that are known"""
+        self.written = engine.record.events
+        """events that were offered to the journal"""
         self.journal_works = True
+        self.recovering = self.said_ready = False
+        self.said_alive = -ALIVE_S
+        self.broken: set[Listener] = set()
+        """listeners that have failed; that is said once"""
+        engine.ending = self.ends
         engine.commit = self.commit
         engine.listener = self.heard
         engine.before_acting = self.latch
@@ -99,6 +128,7 @@ class Daemon:
             if not self.journal_works:
                 log.warning("journal: writable again")
             self.journal_works = True
+        self.written = self.engine.record.events
         finished = parts.monotonic()
         parts.telemetry.commit(finished - began, self.journal_works, len(parts.journal.pending))
         return self.journal_works
@@ -115,19 +145,38 @@ class Daemon:
             except OSError as error:  # flattening never waits for a disk
                 log.error("latch: %s", error)
 
+    def ends(self) -> bool:
+        """Return whether the run is to end: nothing more is taken from the market."""
+        return self.parts.stop.asked
+
     def heard(self, event: Event, effects: list[Effect]) -> None:
-        """Tell everybody who listens; what a person must know goes to the outbox."""
-        self.parts.telemetry.saw(event, effects, self.engine.state)
+        """Tell everybody who listens; whatever goes wrong there, the bot trades on."""
         if isinstance(event, Cycle):
             self.parts.progress.met("cycle", self.parts.monotonic())
+        if isinstance(event, Cycle | History) and any(event.bars):
+            self.parts.progress.met("data", self.parts.monotonic())
+        for listener in (self.count, self.tell_all, *self.parts.listeners):
+            try:
+                listener(event, effects)
+            except Exception:
+                if listener not in self.broken:
+                    log.exception("a listener has failed; that it does is not said again")
+                self.broken.add(listener)
+                self.parts.telemetry.error("other")
+        self.alive()
+
+    def count(self, event: Event, effects: list[Effect]) -> None:
+        self.parts.telemetry.saw(event, effects, self.engine.state)
+
+    def tell_all(self, _event: Event, effects: list[Effect]) -> None:
+        """Leave what a person must know in the outbox."""
         for effect in effects:
             if isinstance(effect, Notice) and effect.level is not Level.INFO:
                 self.tell(effect.level, effect.kind, effect.text, effect.now_ms, effect.symbol)
-        for listener in self.parts.listeners:
-            listener(event, effects)
 
     def tell(self, level: Level, kind: str, text: str, now_ms: int, symbol: int = -1) -> None:
-        """Leave a message for the notifier."""
+        """Have a message for the notifier, to be left for it at the end of the turn: it must hold
+        up no order."""
         name = f"{self.engine.state.symbols[symbol]}: " if symbol >= 0 else ""
         self.parts.outbox.put(level.value, kind, f"radbot: {kind}", name + text, now_ms)
 
@@ -136,17 +185,21 @@ class Daemon:
     def run(self, end_ms: int | None = None) -> int:
         """Trade until asked to stop, or until market time `end_ms`; return the exit code."""
         parts = self.parts
+        parts.progress.restart(parts.monotonic())
         parts.notifier.ready()
-        while not parts.stop.asked:
-            if end_ms is not None and parts.clock.now() > end_ms:
-                break
-            self.turn()
-            if self.too_large():
-                return 75
-            due = parts.next_ms()
-            if due is None:
-                break
-            parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
+        try:
+            while not parts.stop.asked:
+                if end_ms is not None and parts.clock.now() > end_ms:
+                    break
+                self.turn()
+                if self.too_large():
+                    return 75
+                due = parts.next_ms()
+                if due is None:
+                    break
+                parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
+        finally:
+            parts.outbox.flush()
         return 0
 
     def recover(self, work: Callable[[int], None]) -> bool:
@@ -156,28 +209,73 @@ class Daemon:
         manager is told that the bot is up, because it is (DESIGN section 6).
         """
         parts = self.parts
-        began, ready, pause_s = parts.monotonic(), False, FIRST_PAUSE_S
+        began, pause_s = parts.monotonic(), FIRST_PAUSE_S
+        self.recovering = True
         while not parts.stop.asked:
-            try:
-                work(parts.clock.now())
-            except UnreachableError as error:
-                if error.exit_code != UnreachableError.exit_code:
-                    raise  # a key that is not accepted: waiting changes nothing
-                parts.telemetry.error("unreachable")
-                self.declare_outage(parts.clock.now(), active=True, why=str(error))
-            else:
+            self.alive()
+            if self.tried(work):
                 self.declare_outage(parts.clock.now(), active=False)
+                self.recovering = False
                 return True
-            if not ready and parts.monotonic() - began >= READY_S:
+            if not self.said_ready and parts.monotonic() - began >= READY_S:
                 parts.notifier.ready()
-                ready = True
-            elif not ready:
-                parts.notifier.extend(EXTEND_S)
-            self.engine.pump(parts.clock.now())
+                self.said_ready = True
+            self.tried(self.engine.pump)
             self.finish_turn(parts.clock.now())
             parts.stop.wait(pause_s)
             pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
         return False
+
+    def tried(self, work: Callable[[int], None]) -> bool:
+        """Do a part of recovery; return False, in an outage, when the exchange was not there."""
+        parts = self.parts
+        try:
+            work(parts.clock.now())
+        except UnreachableError as error:
+            if error.exit_code != UnreachableError.exit_code:
+                raise  # a key that is not accepted: waiting changes nothing
+            parts.telemetry.error("unreachable")
+            self.declare_outage(parts.clock.now(), active=True, why=str(error))
+            return False
+        return True
+
+    def alive(self) -> None:
+        """Tell the service manager that a start goes on; called at every step of it, and while it
+        waits for the exchange, which always has an end."""
+        moment = self.parts.monotonic()
+        if not self.recovering or moment - self.said_alive < ALIVE_S:
+            return
+        self.said_alive = moment
+        if self.said_ready:
+            self.ping()
+        else:
+            self.parts.notifier.extend(EXTEND_S)
+
+    def close_positions(self) -> None:
+        """Leave every position, because the configuration wants a stop to; enter nothing.
+
+        What has not left after `CLOSE_S` stays under its stops; the next start goes on closing it.
+        """
+        parts, engine, state = self.parts, self.engine, self.engine.state
+        engine.ending = lambda: False
+        engine.feed(Condition(self.moment(), Cause.STOPPING, True))
+        end = parts.monotonic() + CLOSE_S
+        for k in range(len(state.symbols)):
+            if state.world.positions[k].side != FLAT or state.live_orders(k):
+                engine.feed(Operator(self.moment(), Command.CLOSE, "the bot is stopped", k))
+        while not state.flat and parts.monotonic() < end:
+            self.turn()
+            parts.stop.pause(TURN_S)
+        if not state.flat:
+            text = f"not closed within {CLOSE_S:g} s; what is left stays under its stops"
+            log.error("stop: %s", text)
+            self.tell(Level.CRITICAL, "not_closed", text, state.now_ms)
+        engine.feed(Condition(self.moment(), Cause.STOPPING, False))
+        parts.outbox.flush()
+
+    def moment(self) -> int:
+        """Return market time, not before the newest event."""
+        return max(self.parts.clock.now(), self.engine.state.now_ms)
 
     def turn(self) -> None:
         """Do everything that is due now."""
@@ -243,22 +341,34 @@ class Daemon:
         ) or any(guard.locked_until for guard in state.guards)
 
     def keep_house(self) -> None:
-        """Do what is due about once a second."""
+        """Write messages, and do what is due about once a second."""
         parts = self.parts
         moment = parts.monotonic()
-        uncovered = [guard.uncovered_since for guard in self.engine.state.guards]
-        if not any(uncovered):
-            parts.progress.met("protection", moment)
+        self.note_progress(moment)
+        parts.outbox.flush()
         if moment - self.kept_house < HOUSEKEEPING_S:
             return
         self.kept_house = moment
-        parts.outbox.flush()
         if moment - self.pruned >= PRUNE_S:
             self.pruned = moment
             parts.outbox.prune(time.time())
         if parts.stop.reload:
             parts.stop.reload = False
             parts.reload()
+
+    def note_progress(self, moment: float) -> None:
+        """Meet the deadlines that no single event stands for."""
+        state, progress = self.engine.state, self.parts.progress
+        if not any(guard.uncovered_since for guard in state.guards):
+            progress.met("protection", moment)
+        if self.written == self.engine.record.events:  # nothing waits for a commit
+            progress.met("journal", moment)
+        line = self.parts.line()
+        answers = self.answers if line is None else line.answers
+        # A market that stands still, as the exchange says itself, is no hang of ours.
+        if answers != self.answers or Cause.STALE_DATA in state.modes.causes:
+            progress.met("data", moment)
+        self.answers = answers
 
     def ping(self) -> None:
         """Tell the watchdog, if there was progress; say what is missing otherwise."""

@@ -6,6 +6,7 @@ because its orders carry ids of ours with an `e`.
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Protocol
 from bot.adapters.locks import InstanceLock, LockedError, holder
 from bot.adapters.paper_store import PaperStore
 from bot.core.codec import decode
-from bot.core.errors import InputError
+from bot.core.errors import BotError, InputError
 from bot.core.kernel.params import Params, Spec
 from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
 from bot.shell.account_file import NAME as ACCOUNT_FILE
@@ -45,6 +46,9 @@ class EmergencyAccount(Protocol):
     def symbols(self) -> Sequence[str]:
         """Return the names, in configuration order."""
 
+    def is_flat(self, wanted: Sequence[int]) -> bool:
+        """Return whether neither a position nor an order is there; it only reads."""
+
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """Close positions, then cancel what is left; verified by reading the account again.
 
@@ -65,7 +69,8 @@ def flatten(
     """Close everything, or one symbol, on the account of `state_dir`; return what was done.
 
     The result has `flat` (verified by reading the account again), `closed`, `cancelled`, `seconds`.
-    `credentials` is the folder with the key of a live account.
+    `credentials` is the folder with the key of a live account. A bot that does not answer is killed
+    first, except for one symbol with nothing there to close: its other positions need it.
 
     Raises
     ------
@@ -74,20 +79,48 @@ def flatten(
     BotError : the exchange cannot be reached, or does not accept the key
     """
     began = time.monotonic()
+    if symbol is not None and nothing_there(state_dir, symbol, credentials, say):
+        done = Done([], 0, [], 0)
+        note = f"{symbol} was flat: nothing was done"
+        return {**result_of(done, reason, began), "note": note}
     stop_holder(state_dir / "lock", say)
     lock = take_lock(state_dir / "lock")
     try:
         account = open_account(state_dir, credentials)
         try:
-            symbols = list(account.symbols)
-            if symbol is not None and symbol not in symbols:
-                raise InputError(f"symbol: expected one of {', '.join(symbols)}, was {symbol!r}")
-            wanted = range(len(symbols)) if symbol is None else [symbols.index(symbol)]
-            done = account.flatten(list(wanted), say)
+            done = account.flatten(numbers(account, symbol), say)
         finally:
             account.close()
     finally:
         lock.release()
+    return result_of(done, reason, began)
+
+
+def numbers(account: EmergencyAccount, symbol: str | None) -> list[int]:
+    """Return the number of a symbol, or all numbers for None; raise InputError with the known."""
+    symbols = list(account.symbols)
+    if symbol is not None and symbol not in symbols:
+        raise InputError(f"symbol: expected one of {', '.join(symbols)}, was {symbol!r}")
+    return list(range(len(symbols))) if symbol is None else [symbols.index(symbol)]
+
+
+def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: Say) -> bool:
+    """Return whether a symbol has neither position nor orders; what cannot be read may have."""
+    try:
+        account = open_account(state_dir, credentials)
+        try:
+            return account.is_flat(numbers(account, symbol))
+        finally:
+            account.close()
+    except InputError:
+        raise
+    except (BotError, OSError, sqlite3.Error, ValueError) as error:
+        say(f"{symbol}: it cannot be read ({error}), closing it all the same")
+        return False
+
+
+def result_of(done: Done, reason: str, began: float) -> dict[str, object]:
+    """Return what was done as the command prints it."""
     return {
         "flat": not done.left and not done.orders,
         "left": done.left,
@@ -155,12 +188,17 @@ class PaperAccount:
         self.venue.restore_moment()
         self.symbols = [str(name) for name in identity["symbols"]]
 
+    def is_flat(self, wanted: Sequence[int]) -> bool:
+        """See EmergencyAccount."""
+        seen = self.venue.market.snapshot((), 0, self.venue.told_ms())
+        held = any(seen.holdings[k].side != 0 for k in wanted)
+        return not held and not any(order.symbol in wanted for order in seen.open_orders)
+
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """See EmergencyAccount: positions close at the mark."""
         market = self.venue.market
         # Not before anything the exchange has told already: its records are read by time.
-        told = (entry.now_ms for entry in market.records.entries)
-        now = max([market.ended_ms(), self.venue.moment[1] if self.venue.moment else 0, *told])
+        now = self.venue.told_ms()
         closed = []
         for k in wanted:
             held = market.exchange.ledger.held[k]

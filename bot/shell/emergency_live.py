@@ -56,6 +56,12 @@ class LiveAccount:
         finally:
             self.wire.close()
 
+    def is_flat(self, wanted: Sequence[int]) -> bool:
+        """See EmergencyAccount."""
+        seen = self.read()
+        held = any(seen.holdings[k].side != 0 for k in wanted)
+        return not held and not any(order.symbol in wanted for order in seen.open_orders)
+
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """See EmergencyAccount; positions close at the market."""
         end = time.monotonic() + TRY_FOR_S

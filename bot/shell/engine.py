@@ -5,10 +5,12 @@ leads to is the next batch, so a decision cycle and everything that follows from
 one commit for each round of answers, not one for each event.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 
-from bot.core.errors import InvariantError, NoAnswerError, UnreachableError
+from bot.core.errors import BotError, InvariantError, NoAnswerError, UnreachableError
 from bot.core.kernel.codes import FLATTEN
 from bot.core.kernel.records import Trade
 from bot.core.market import DAY_MS, HOUR_MS
@@ -63,6 +65,11 @@ class Engine:
         self.listener = listener
         self.before_acting: Callable[[], None] | None = None
         """called when the mode is FLATTEN, after the commit and before orders go out"""
+        self.ending: Callable[[], bool] = lambda: False
+        """whether nothing more is to be taken from the venue: somebody ends the run"""
+        self.careful = False
+        """an event that the core cannot take is left out, and the run goes on without it"""
+        self.left_out: Callable[[Event, Exception], None] = lambda event, error: None
         self.record = Record()
         self.errors: list[str] = []
         """kinds of venue errors since somebody looked"""
@@ -76,9 +83,25 @@ class Engine:
         batch: list[Event] = list(events)
         while batch:
             batch = [self.not_before(event) for event in batch]
-            outcomes = [(event, step(self.state, event)) for event in batch]
+            outcomes = self.decided(batch)
             self.record.events += len(batch)
             batch = self.act(outcomes, self.made_durable(outcomes))
+
+    def decided(self, events: Sequence[Event]) -> list[Outcome]:
+        """Let the core take events. What raises ends the process, because state is half changed;
+        where the engine is careful, state is put back instead."""
+        if not self.careful:
+            return [(event, step(self.state, event)) for event in events]
+        outcomes = []
+        for event in events:
+            before = deepcopy(self.state)
+            try:
+                outcomes.append((event, step(self.state, event)))
+            except Exception as error:
+                for part in fields(State):
+                    setattr(self.state, part.name, getattr(before, part.name))
+                self.left_out(event, error)
+        return outcomes
 
     def not_before(self, event: Event) -> Event:
         """Return an event of the exchange that came late as one of now: its channels and clocks
@@ -93,20 +116,21 @@ class Engine:
         return self.commit is None or self.commit(outcomes, self.state)
 
     def act(self, outcomes: Sequence[Outcome], durable: bool) -> list[Event]:
-        """Carry out the effects in their order; return what comes back at once.
+        """Carry out the effects in their order, then tell who listens; return what comes back at
+        once.
 
         Without a durable record only what reduces risk is sent.
         """
         answers: list[Event] = []
         if self.before_acting is not None and self.state.modes.mode == FLATTEN:
             self.before_acting()
-        for event, effects in outcomes:
-            if self.listener is not None:
+        for effect in (effect for _, effects in outcomes for effect in effects):
+            answer = self.carry_out(effect, durable)
+            if answer is not None:
+                answers.append(answer)
+        if self.listener is not None:
+            for event, effects in outcomes:
                 self.listener(event, effects)
-            for effect in effects:
-                answer = self.carry_out(effect, durable)
-                if answer is not None:
-                    answers.append(answer)
         failed = Cause.JOURNAL_FAILED in self.state.modes.causes
         if durable == failed:
             answers.append(Condition(self.state.now_ms, Cause.JOURNAL_FAILED, not durable))
@@ -145,20 +169,22 @@ class Engine:
             return OrderRejected(now, order.client_id, str(error), local=True)
 
     def pump(self, until_ms: int) -> None:
-        """Take everything that has happened up to `until_ms`.
+        """Take everything that has happened up to `until_ms`, or until the run is to end.
 
         One event at a time: what follows from it comes before the next is asked for.
         """
-        while (event := self.venue.poll(until_ms)) is not None:
-            self.feed(event)
-            if isinstance(event, Cycle):
-                self.after_cycle(event)
+        with as_outage(active=self.careful):
+            while not self.ending() and (event := self.venue.poll(until_ms)) is not None:
+                self.feed(event)
+                if isinstance(event, Cycle):
+                    self.after_cycle(event)
 
     def after_cycle(self, cycle: Cycle) -> None:
         """Check the books against the venue, and keep what the summary needs."""
         self.audit()
         equity = self.state.world.account.equity
-        self.venue.check_equity(equity)
+        if not self.state.doubted:
+            self.venue.check_equity(equity)
         self.record.bars += sum(bar is not None for bar in cycle.bars)
         if cycle.now_ms % DAY_MS == 0:
             self.record.daily.append((cycle.now_ms, equity))
@@ -171,12 +197,26 @@ class Engine:
         state = self.state
         since = state.read_ms - LOOK_BACK_MS
         self.reading = False
-        seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
-        if seen is None:
-            self.reading = True
-            return False
-        for event in reconcile(state, seen):
-            self.feed(event)
+        with as_outage(active=self.careful):
+            seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
+            if seen is None:
+                self.reading = True
+                return False
+            for event in reconcile(state, seen):
+                self.feed(event)
         state.read_ms = max(state.read_ms, seen.now_ms)
         self.reads += 1
         return True
+
+
+@contextmanager
+def as_outage(*, active: bool) -> Iterator[None]:
+    """Where `active`, let an exception be that of an exchange that cannot be reached; one that has
+    an exit code of its own stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        own = isinstance(error, BotError) and error.exit_code != BotError.exit_code
+        if own or not active:
+            raise
+        raise UnreachableError(f"it cannot be read: {type(error).__name__}: {error}") from error

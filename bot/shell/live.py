@@ -9,9 +9,10 @@ there is an answer.
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin import KucoinVenue
@@ -23,6 +24,7 @@ from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.token_bucket import TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import InputError, UnreachableError
+from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Tick
 from bot.core.state import State
@@ -33,7 +35,7 @@ from bot.shell.account_file import (
     read_account,
     write_account,
 )
-from bot.shell.assemble import Base, Bot, make_folder, open_base, recover_books
+from bot.shell.assemble import Base, Bot, check_kind, make_folder, open_base, recover_books
 from bot.shell.build import build_world
 from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
@@ -41,10 +43,11 @@ from bot.shell.config_rules import is_loopback
 from bot.shell.engine import Engine
 from bot.shell.live_checks import Account, LiveRefusedError, inspect, self_test
 from bot.shell.paper import Source, warmup_rows
+from bot.shell.recovery import begin_anew
 from bot.shell.stop import Stop
 
 log = logging.getLogger("radbot")
-LOOK_S = 20.0  # how long the checks may take
+LOOK_S = 20.0  # how long a question of the start may take, with its tries
 FOUND_TRIES = 4
 COVER_S = 4.0  # a start waits this long for the stops of open positions to be acknowledged
 
@@ -61,11 +64,22 @@ class Line:
 
     def look(self, config: Config) -> Account:
         """Ask for time and account. Raises UnreachableError."""
+        self.ask(self.client.sync_clock())
+        return self.ask(inspect(self.client, config))
+
+    def ask[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the wire and wait for it. Raises UnreachableError when it takes too long."""
         try:
-            self.wire.run(self.client.sync_clock(), LOOK_S)
-            return self.wire.run(inspect(self.client, config), LOOK_S)
+            return self.wire.run(work, LOOK_S)
         except TimeoutError as error:
-            raise UnreachableError(f"the checks got no answers within {LOOK_S:g} s") from error
+            raise UnreachableError(f"no answers within {LOOK_S:g} s") from error
+
+    def begin_at(self, known_ms: int) -> None:
+        """Begin with the last time that is known, where the host's own says nothing: a simulator
+        may play another year."""
+        if is_loopback(self.site.futures_url):
+            moment = self.monotonic()
+            self.clock.told(known_ms, moment, moment)
 
     def close(self) -> None:
         """Close every connection, then the thread."""
@@ -100,6 +114,7 @@ def open_live_bot(
     CredentialsError : the exchange does not accept the key
     """
     make_folder(state_dir)
+    check_kind(state_dir, live=True)
     known = read_account(state_dir)
     check_same(state_dir, known, config, credentials)
     base = open_base(state_dir, credentials.key, durable=True)
@@ -145,7 +160,7 @@ def assemble(
     stop: Stop,
 ) -> Bot[KucoinVenue]:
     """Put the parts together; see `open_live_bot`."""
-    seen = first_look(config, line, known)
+    seen = first_look(lambda: line.look(config), known=known is not None)
     if seen is not None:
         judge(seen, config, line, fresh=known is None)
     account = known or found(config, credentials, line, base, seen)
@@ -161,6 +176,12 @@ def assemble(
             raise UnreachableError("a new journal needs the exchange, which cannot be reached")
         state = with_deposit(template, seen.wallet)
         state.read_ms = account.founded_ms
+        if known is not None:  # lost, or never begun: what was before is in the wallet already
+            account = replace(account, founded_ms=line.clock.now())
+            write_account(base.state_dir, account)
+            begin_anew(state, account.founded_ms)
+    if seen is None:
+        line.begin_at(state.now_ms)
     reader = AccountReader(line.client, config.symbols, line.clock, account.founded_ms)
     venue = KucoinVenue(
         line.wire,
@@ -177,24 +198,28 @@ def assemble(
     bot = Bot(base, Engine(state, venue), venue, clock, lambda *_: None, live_source(account))
     bot.recover = Recovery(bot, line, seen).run
     if config.exchange.websocket:
-        line.wire.start(Prompter(line.client, venue.hear).run())
+        venue.prompter = Prompter(line.client, venue.hear)
+        line.wire.start(venue.prompter.run())
     return bot
 
 
-def first_look(config: Config, line: Line, known: AccountFile | None) -> Account | None:
+def first_look[T](look: Callable[[], T], *, known: bool) -> T | None:
     """Return what the exchange says; None when it cannot be reached and the bot knows its account.
 
     A bot that does not know it tries again for a while, and then fails.
     """
     for attempt in range(FOUND_TRIES):
         try:
-            return line.look(config)
+            return look()
         except UnreachableError as error:
-            refused = error.exit_code != UnreachableError.exit_code
-            if refused or (known is None and attempt + 1 == FOUND_TRIES):
+            if error.exit_code != UnreachableError.exit_code:
                 raise
-            log.warning("exchange: %s", error)
-            if known is not None:
+            if not known and attempt + 1 == FOUND_TRIES:
+                raise UnreachableError(
+                    f"the exchange cannot be reached, and a first start needs it: {error}"
+                ) from error
+            log.warning("exchange: cannot be reached: %s", error)
+            if known:
                 return None
             time.sleep(2.0**attempt)
     return None
@@ -219,7 +244,7 @@ def judge(seen: Account, config: Config, line: Line, *, fresh: bool) -> None:
     for warning in seen.warnings:
         log.warning("account: %s", warning)
     if refusals:
-        raise LiveRefusedError("\n".join(f"live: {text}" for text in refusals))
+        raise LiveRefusedError(refusals)
 
 
 def found(
@@ -235,6 +260,7 @@ def found(
         futures_url=config.exchange.futures_url,
         spot_url=config.exchange.spot_url,
         specs=seen.specs,
+        speed=config.exchange.speed,
     )
     write_account(base.state_dir, account)
     return account
@@ -292,7 +318,7 @@ class Recovery:
         self.wait_for_cover()
         self.try_orders(config)
         state = bot.engine.state
-        venue.bars_feed = BarFeed(
+        feed = BarFeed(
             venue,
             len(state.symbols),
             config.timeframe_ms,
@@ -300,7 +326,13 @@ class Recovery:
             warmup_rows(config),
             state.decided_ms,
             self.line.clock.now(),
+            [symbol.bar_time for symbol in state.world.symbols],
         )
+        venue.follow(feed)
+        held = sum(pos.side != FLAT for pos in state.world.positions)
+        money = f"{wallet(state.world.account):,.2f} USDT"
+        text = "ready: wallet %s, %d open, mode %s"
+        log.info(text, money, held, state.modes.name)
 
     def wait_for_cover(self) -> None:
         """Let the stops that recovery sent be acknowledged before the bot says that it is ready."""
@@ -320,7 +352,7 @@ class Recovery:
         spec = self.bot.venue.specs[0]
         price = self.bot.venue.reader.marks[0]
         if price <= 0.0:
-            price = self.line.wire.run(self.bot.venue.mark_price(0), LOOK_S)
-        refused = self.line.wire.run(self_test(self.line.client, spec, price), LOOK_S)
+            price = self.line.ask(self.bot.venue.public.mark_price(0))
+        refused = self.line.ask(self_test(self.line.client, spec, price))
         if refused:
-            raise LiveRefusedError("\n".join(f"live: {text}" for text in refused))
+            raise LiveRefusedError(refused)

@@ -5,16 +5,17 @@ do, money, contracts, clock, and that orders of our kinds are understood.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.adapters import kucoin_parse as parse
-from bot.adapters import kucoin_parse_market as parse_market
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_symbol
+from bot.adapters.kucoin_market import read_contracts
 from bot.adapters.kucoin_orders import order_body
+from bot.adapters.kucoin_parse_market import Contract
 from bot.adapters.token_bucket import Priority
 from bot.core.errors import BotError, NoAnswerError, UnreachableError
 from bot.core.market import ContractSpec
@@ -27,7 +28,7 @@ FIX = {
     "the classic kind, or wait for a release that names unified accounts in its changelog",
     "hedge": "the account is in hedge mode: switch it to one-way mode (Futures, Preferences, "
     "Position mode) while it is flat",
-    "withdraw": "the API key may withdraw: make one without that right, for trading futures only",
+    "withdraw": "the API key may withdraw: make one with the rights General and Futures only",
 }
 
 EXPECTED = ("300003", "300009")  # no money for it; nothing to close: the order is understood
@@ -37,6 +38,11 @@ class LiveRefusedError(BotError):
     """The account is not as live trading needs it. Exit code 78: a restart changes nothing."""
 
     exit_code = 78
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        """Refuse for `reasons`; each says what to do."""
+        lines = "\n".join(f"  - {reason}" for reason in reasons)
+        super().__init__(f"live trading is refused, nothing was placed:\n{lines}")
 
 
 @dataclass(slots=True)
@@ -62,15 +68,16 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
     """
     symbols = config.symbols
     try:
-        unified, may_withdraw, hedge, money, positions, *rest = await together(
+        unified, may_withdraw, hedge, money, positions, contracts = await together(
             _is_unified(client),
             _may_withdraw(client),
             _in_hedge_mode(client),
             client.read("futuresPrivateGetAccountOverview", {"currency": "USDT"}, weight=5),
             client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2),
-            *(_contract(client, symbol) for symbol in symbols),
-            *(_margin_mode(client, symbol) for symbol in symbols),
+            read_contracts(client, symbols),
         )
+        listed = [contract.spec.symbol for contract in contracts if contract is not None]
+        modes = await together(*(_margin_mode(client, symbol) for symbol in listed))
         index = {wire_symbol(symbol): k for k, symbol in enumerate(symbols)}
         # Hedge mode is told in words of its own; its positions would be malformed.
         held, foreign = parse.positions([] if hedge else positions, index)
@@ -79,11 +86,9 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
         raise UnreachableError(f"an answer that makes no sense: {error}") from error
     except RefusedError as error:
         raise UnreachableError(str(error)) from error
-    contracts: Sequence[parse_market.Contract] = rest[: len(symbols)]
-    modes: Sequence[str] = rest[len(symbols) :]
     account = Account(
         wallet=wallet,
-        specs=tuple(contract.spec for contract in contracts),
+        specs=tuple(contract.spec for contract in contracts if contract is not None),
         foreign=foreign,
         held=tuple(symbols[k] for k in held),
     )
@@ -91,19 +96,22 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
     account.refusals += [FIX[name] for name, true in said.items() if true]
     if may_withdraw is None:
         account.warnings.append("the exchange does not tell whether the API key may withdraw")
-    account.refusals += _of_symbols(symbols, contracts, modes)
+    account.refusals += _of_symbols(symbols, contracts, dict(zip(listed, modes, strict=True)))
     _judge_money(account, config)
     return account
 
 
 def _of_symbols(
-    symbols: Sequence[str], contracts: Sequence[parse_market.Contract], modes: Sequence[str]
+    symbols: Sequence[str], contracts: Sequence[Contract | None], modes: Mapping[str, str]
 ) -> Iterator[str]:
-    for symbol, contract, mode in zip(symbols, contracts, modes, strict=True):
+    for symbol, contract in zip(symbols, contracts, strict=True):
+        if contract is None:
+            yield f"{symbol}: KuCoin Futures does not list it: take it out of `symbols`"
+            continue
         if contract.status != "Open":
             yield f"{symbol}: the contract is {contract.status}, not Open: take it out of `symbols`"
-        if mode != "ISOLATED":
-            yield f"{symbol}: margin mode is {mode}: set it to isolated on the exchange"
+        if modes[symbol] != "ISOLATED":
+            yield f"{symbol}: margin mode is {modes[symbol]}: set it to isolated on the exchange"
 
 
 def _judge_money(account: Account, config: Config) -> None:
@@ -141,12 +149,6 @@ async def _may_withdraw(client: KucoinClient) -> bool | None:
 async def _in_hedge_mode(client: KucoinClient) -> bool:
     data = await client.read("futuresPrivateGetPositionGetPositionMode", weight=2)
     return Fields(data, "position mode").integer("positionMode") != 0
-
-
-async def _contract(client: KucoinClient, symbol: str) -> parse_market.Contract:
-    params = {"symbol": wire_symbol(symbol)}
-    data = await client.read("futuresPublicGetContractsSymbol", params, weight=3)
-    return parse_market.contract(data, symbol)
 
 
 async def _margin_mode(client: KucoinClient, symbol: str) -> str:

@@ -3,6 +3,7 @@
 A kill or a close is answered when the exchange says that nothing is left, not when it was asked.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Operator
 from bot.shell.control import Commands, Request
 from bot.shell.engine import Engine
+
+log = logging.getLogger("radbot")
 
 
 @dataclass(slots=True)
@@ -53,15 +56,33 @@ class Obedience:
         said = request.fields
         by = f"{said.get('reason') or 'no reason given'} (by {said.get('by', 'unknown')})"
         symbol = state.symbols.index(str(said["symbol"])) if command is Command.CLOSE else -1
-        self.engine.feed(Operator(now, command, by, symbol))
         if command is Command.RESUME:
-            # After the commit: a crash in between leaves the latch, which is the safe side.
-            self.latches.release()
+            # First: who cannot take the latch away resumes nothing. A crash in between leaves the
+            # cause in the journal, which is the safe side.
+            kept = self.release()
+            if kept:
+                request.finish({"error": f"{kept}; nothing is resumed", "code": 75})
+                return
+        self.engine.feed(Operator(now, command, by, symbol))
+        if self.engine.careful and command in (Command.KILL, Command.CLOSE):
+            # It does what it can, but whether that is all only the exchange knows.
+            request.finish({"error": "the bot's books cannot be trusted", "code": 75})
+            return
         if command in (Command.RESUME, Command.HALT):
             request.finish({"mode": state.modes.name})
             return
         symbols = list(range(len(state.symbols))) if symbol < 0 else [symbol]
         self.waiting.append(Waiting(request, symbols, self.monotonic()))
+
+    def release(self) -> str:
+        """Take the latch away; return why it is still there, or an empty text."""
+        try:
+            self.latches.release()
+        except OSError as error:
+            if self.latches.read() is not None:
+                return f"the latch cannot be taken away: {error}"
+            log.error("latches: released, but not ready for the next: %s", error)
+        return ""
 
     def finished(self, one: Waiting) -> bool:
         """Tell how a kill or close goes; return whether it is done."""

@@ -2,22 +2,21 @@
 start."""
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bot.adapters.journal_errors import JournalError
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.journal_schema import JournalError
 from bot.adapters.latches import Latches
 from bot.adapters.locks import InstanceLock
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
-from bot.core.kernel.codes import STRATEGY_CODES, STRATEGY_NAMES
 from bot.core.kernel.params import Params, Spec
 from bot.core.kernel.records import World, new_world
+from bot.core.owners import read_kinds, written
 from bot.core.specs import BUILTIN
 from bot.core.state import State
 from bot.shell.status import describe, describe_trade, select
@@ -30,7 +29,7 @@ def run_identity(world: World) -> dict[str, str]:
     configuration: contracts and strategies, in configuration order."""
     return {
         "specs": json.dumps(encode(world.specs)),
-        "strategies": ",".join(STRATEGY_NAMES[kind] for kind in world.strategies),
+        "strategies": written(world.strategies),
     }
 
 
@@ -45,18 +44,15 @@ def from_journal(state_dir: Path, command: str, last: int, note: str) -> Plain:
 
     Raises
     ------
-    JournalError : there is no journal, or it cannot be read
+    JournalError : there is no journal, it cannot be read, or is damaged
     """
     path = state_dir / "journal.sqlite3"
     if not path.is_file():
         raise JournalError(f"{note}, and {state_dir} has no journal: no bot has run there")
-    try:
-        with closing(JournalReader(path)) as reader:
-            symbols, identity = list(reader.symbols()), reader.identity()
-            state = reader.load_state(template(symbols, identity))
-            trades = reader.trades(last) if command == "trades" else []
-    except sqlite3.Error as error:
-        raise JournalError(f"{note}, and {path} cannot be read: {error}") from error
+    with closing(JournalReader(path)) as reader, reader.at_once():
+        symbols, identity = list(reader.symbols()), reader.identity()
+        state = reader.load_state(template(symbols, identity))
+        trades = reader.trades(last) if command == "trades" else []
     if state is None:
         raise JournalError(f"{note}, and {path} is empty: no bot has run there")
     head = {
@@ -80,8 +76,7 @@ def template(symbols: list[str], identity: Mapping[str, Any]) -> State:
     else:
         known = [BUILTIN.get(name) for name in symbols]
         specs = [Spec(multiplier=spec.multiplier if spec else 0.0) for spec in known]
-    names = [name for name in identity.get("strategies", "").split(",") if name]
-    kinds = [STRATEGY_CODES[name] for name in names if name in STRATEGY_CODES]
+    kinds = read_kinds(identity.get("strategies", ""))
     return State(new_world(Params(), [], kinds, specs, 0.0), tuple(symbols), "")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from bot.core.errors import InputError
 from bot.core.market import parse_symbol, parse_timeframe
 from bot.shell.config import Config, load_config
+from bot.shell.config_rules import is_loopback
 
 
 def parse_time(text: str) -> int:
@@ -93,6 +94,32 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
+
+
+def add_exchange_option(group: "argparse._ArgumentGroup") -> None:
+    """Add the option that puts a simulator in KuCoin's place."""
+    group.add_argument(
+        "--exchange",
+        nargs=2,
+        metavar=("FUTURES_URL", "SPOT_URL"),
+        help="a simulator on this machine instead of KuCoin (radops exchange)",
+    )
+
+
+def exchange_settings(urls: Sequence[str]) -> list[str]:
+    """Return the settings that `--exchange` stands for.
+
+    Raises
+    ------
+    InputError : it is not on this machine
+    """
+    for url in urls:
+        if not is_loopback(url):
+            raise InputError(
+                f"exchange: expected a simulator on this machine, as http://127.0.0.1:8099, was "
+                f"{url}"
+            )
+    return [f"exchange.futures_url={urls[0]}", f"exchange.spot_url={urls[1]}"]
 
 
 def configuration(args: argparse.Namespace) -> Config:

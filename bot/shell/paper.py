@@ -107,6 +107,27 @@ def recorded_source(data: MarketData, label: str) -> Source:
     )
 
 
+def kucoin_source(config: Config) -> Source:
+    """Return KuCoin's public market, as far as it is known before anybody was asked."""
+    return Source(
+        symbols=config.symbols,
+        specs=(),
+        stream=lambda: iter(()),
+        history=[],
+        start_ms=0,
+        total=None,
+        funding_source="exchange",
+        spec_source="exchange",
+        label=f"public data of {config.exchange.futures_url}",
+        identity={
+            "market": "kucoin",
+            "symbols": list(config.symbols),
+            "timeframe_ms": config.timeframe_ms,
+            "futures_url": config.exchange.futures_url,
+        },
+    )
+
+
 def warmup_rows(config: Config) -> int:
     """Return the bars an embedded market shows before trading starts: ten times the longest period.
 

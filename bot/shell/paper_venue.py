@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bot.adapters.line_state import LineState
 from bot.adapters.paper_store import PaperStore, PaperStoreError
 from bot.core.codec import decode, decode_member, encode, encode_member
 from bot.core.errors import InputError
@@ -25,31 +26,23 @@ BOOKMARK_ROWS = 256
 """a restart reads at most twice this many rows to find its place"""
 
 
-class PaperVenue:
-    """`PaperMarket` behind a database that is written before anything is answered.
+class StoredVenue:
+    """A simulated account behind a database that is written before anything is answered.
 
     When the database cannot be written (the disk is full) the exchange goes on in memory and writes
     later: an exchange that died with the bot's disk would prove nothing about the bot.
     """
 
+    market: PaperMarket
+
     def __init__(
-        self,
-        market: PaperMarket,
-        store: PaperStore,
-        stream: Iterator[Row],
-        source: Callable[[], Iterator[Row]],
-        wall: Callable[[], float] = time.time,
+        self, market: PaperMarket, store: PaperStore, wall: Callable[[], float] = time.time
     ) -> None:
         self.market = market
         self.store = store
-        self.stream = stream
-        """where the market's rows come from now"""
-        self.source = source
-        """makes them anew from the start"""
         self.wall = wall
         self.moment: tuple[int, int] | None = None
         """(wall clock, market time) of the newest poll, ms"""
-        self.rows = 0
         self.trouble: str | None = None
         """why the last write failed"""
 
@@ -63,6 +56,77 @@ class PaperVenue:
         self.save()
         return answer
 
+    def prompted(self) -> bool:
+        return False
+
+    def take_errors(self) -> list[str]:
+        return []
+
+    def line(self) -> LineState | None:
+        return None
+
+    def while_waiting(self, call: Callable[[], None]) -> None:
+        """Nothing: an answer of this exchange is there at once."""
+
+    def close(self) -> None:
+        self.store.close()
+
+    def restore_moment(self) -> None:
+        """Know again when the market stood where."""
+        moment = self.store.read("moment")
+        if isinstance(moment, list):
+            self.moment = (int(moment[0]), int(moment[1]))
+
+    def told_ms(self) -> int:
+        """Return the time of the newest thing that this exchange has told, ms."""
+        moment = 0 if self.moment is None else self.moment[1]
+        records = (entry.now_ms for entry in self.market.records.entries)
+        return max(self.market.ended_ms(), moment, *records)
+
+    def values(self) -> dict[str, object]:
+        """Return what is written each time."""
+        return {"market": self.market.dump(), "moment": self.moment}
+
+    def blobs(self) -> dict[str, bytes]:
+        """Return the bytes that are written besides."""
+        return {}
+
+    def save(self) -> None:
+        """Write what has changed, in one transaction."""
+        records = self.market.records
+        try:
+            self.store.save(
+                self.values(),
+                self.blobs(),
+                [encode_member(entry) for entry in records.fresh_entries],
+                [(r.client_id, encode(r)) for r in records.fresh_finished],
+            )
+        except PaperStoreError as error:
+            self.trouble = str(error)
+            return
+        self.trouble = None
+        records.fresh_entries.clear()
+        records.fresh_finished.clear()
+
+
+class PaperVenue(StoredVenue):
+    """An account on a market of candles that can be read from its start again."""
+
+    def __init__(
+        self,
+        market: PaperMarket,
+        store: PaperStore,
+        stream: Iterator[Row],
+        source: Callable[[], Iterator[Row]],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(market, store, wall)
+        self.stream = stream
+        """where the market's rows come from now"""
+        self.source = source
+        """makes them anew from the start"""
+        self.rows = 0
+
     def poll(self, until_ms: int) -> Event | None:
         before = self.market.progress.open_ms
         self.moment = (int(self.wall() * 1000.0), until_ms)
@@ -70,12 +134,6 @@ class PaperVenue:
         if event is not None or self.market.progress.open_ms != before:
             self.save()
         return event
-
-    def restore_moment(self) -> None:
-        """Know again when the market stood where."""
-        moment = self.store.read("moment")
-        if isinstance(moment, list):
-            self.moment = (int(moment[0]), int(moment[1]))
 
     def now_ms(self, speed: float) -> int:
         """Return the market time of this moment: a market goes on while nobody trades on it.
@@ -120,37 +178,14 @@ class PaperVenue:
     def close_market(self) -> None:
         self.market.close_market()
 
-    def prompted(self) -> bool:
-        return False
-
-    def take_errors(self) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        self.store.close()
-
-    def save(self) -> None:
-        """Write what has changed, in one transaction."""
-        market = self.market
-        blobs = {}
-        row = market.progress.open_ms // market.timeframe_ms
-        if isinstance(self.stream, MarketStream) and row - self.rows >= BOOKMARK_ROWS:
-            self.rows = row
-            # Ours to read only: the file belongs to the user that runs the bot.
-            blobs[f"bookmark{row // BOOKMARK_ROWS % 2}"] = pickle.dumps(self.stream)
-        try:
-            self.store.save(
-                {"market": market.dump(), "moment": self.moment},
-                blobs,
-                [encode_member(entry) for entry in market.records.fresh_entries],
-                [(r.client_id, encode(r)) for r in market.records.fresh_finished],
-            )
-        except PaperStoreError as error:
-            self.trouble = str(error)
-            return
-        self.trouble = None
-        market.records.fresh_entries.clear()
-        market.records.fresh_finished.clear()
+    def blobs(self) -> dict[str, bytes]:
+        """Return a bookmark, now and then."""
+        row = self.market.progress.open_ms // self.market.timeframe_ms
+        if not isinstance(self.stream, MarketStream) or row - self.rows < BOOKMARK_ROWS:
+            return {}
+        self.rows = row
+        # Ours to read only: the file belongs to the user that runs the bot.
+        return {f"bookmark{row // BOOKMARK_ROWS % 2}": pickle.dumps(self.stream)}
 
 
 def open_paper_venue(

@@ -6,17 +6,21 @@ missed; then entries. Every transition is committed as usual, so recovery may be
 again anywhere.
 """
 
+import time
+from itertools import batched
 from typing import Protocol
 
 from bot.core.market import Row
 from bot.core.messages import Command, Condition, History, Operator, Rewarm, Tick
 from bot.core.modes import Cause
 from bot.core.state import State
-from bot.shell.engine import Engine
+from bot.shell.engine import LOOK_BACK_MS, Engine
 from bot.shell.venue import Venue
 
 SEQUENCE_GAP = 1_000_000
 """orders that may have gone out without being written, before the process died"""
+TOGETHER = 100
+"""missed bars that are shown with one commit: a start must not take long"""
 MOST_MISSED = 48
 """more missed bars than this: the indicators are warmed up anew (DESIGN section 5)"""
 
@@ -28,6 +32,14 @@ def skip_unwritten(state: State) -> None:
     """
     if state.sequence % SEQUENCE_GAP:
         state.sequence += SEQUENCE_GAP
+
+
+def begin_anew(state: State, now: int) -> None:
+    """Begin a new journal on an account that was traded before. The lost one has used order ids,
+    which are never used again, and what it has booked up to exchange time `now` is in the wallet.
+    """
+    state.sequence = int(time.time() * 1000.0)
+    state.read_ms = now + 1 + LOOK_BACK_MS
 
 
 class MissedMarket(Venue, Protocol):
@@ -72,6 +84,8 @@ def recover(
     # Deadlines: what is uncovered gets its stop, and FLATTEN its exits.
     engine.feed(Tick(max(now, state.now_ms)))
     engine.audit()
+    if Cause.STOPPING in state.modes.causes:  # the last process did not get to its end
+        engine.feed(Condition(state.now_ms, Cause.STOPPING, False))
     engine.feed(Condition(state.now_ms, Cause.RECOVERING, False))
 
 
@@ -88,5 +102,5 @@ def see_missed(engine: Engine, venue: MissedMarket, warmup_rows: int) -> None:
     if missed > MOST_MISSED:
         rows = venue.bars(before - (warmup_rows + 1) * length, before)
         engine.feed(Rewarm(state.now_ms, missed))
-    for row in rows:
-        engine.feed(History(row.open_ms + length, row.bars))
+    for some in batched(rows, TOGETHER):
+        engine.feed(*(History(row.open_ms + length, row.bars) for row in some))

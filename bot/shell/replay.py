@@ -3,12 +3,13 @@
 A journal holds every event and what was decided on it, and now and then the whole state. From each
 stored state on, the events are given to `core.step` of this release: equal decisions, and an equal
 state at the next stored one, mean that the journal is whole and that the code decides as it did.
+
+A bot may go on writing meanwhile: what changes is read at one moment, and events never change.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from bot.adapters.journal_reader import JournalReader
 from bot.core.errors import BotError, InputError
@@ -59,13 +60,13 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The events [first, end) that follow a stored state of a run; `end` None is to the end."""
+    """The events [first, end) that follow a stored state of a run."""
 
     first: int
-    end: int | None
+    end: int
     run_id: str
-    same_run: bool
-    """the stored state at `end` is of the same run: then it must be reached"""
+    next_run: str
+    """the run of the stored state at `end`; if it is the same, that state must be reached"""
 
 
 def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: None) -> Replay:
@@ -77,34 +78,42 @@ def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: No
     """
     began = time.monotonic()
     out = Replay()
-    blank = template(list(reader.symbols()), reader.identity())
-    stretches = segments(reader)
-    state = reader.state_at(stretches[0].first, blank)
+    with reader.at_once():
+        stretches = segments(reader)
+        newest_state = reader.stored()
+        symbols, latest, identities = reader.symbols(), reader.identity(), reader.identities()
+        out.runs, out.unclean = reader.runs()
+    if not stretches or newest_state is None:
+        raise InputError("journal: expected a stored state to start from, was none")
+
+    def stored_at(n: int, run_id: str) -> State:
+        """Return a stored state over the strategies and contracts of its run."""
+        return reader.state_at(n, template(list(symbols), identities.get(run_id, latest)))
+
+    state = stored_at(stretches[0].first, stretches[0].run_id)
     for segment in stretches:
         reached = replay_segment(reader, segment, state, out, say)
-        if segment.end is None:  # under the parameters in force by then
-            stored = reader.load_state(state)
+        if segment is stretches[-1]:  # under the parameters in force by then
+            stored = reader.restored(newest_state, state)
         else:
-            stored = reader.state_at(segment.end, blank)
-        if stored is None:
-            break
-        if reached and segment.same_run:
+            stored = stored_at(segment.end, segment.next_run)
+        if reached and segment.run_id == segment.next_run:
             compare_states(segment, state, stored, out)
         state = stored
-    out.runs, out.unclean = reader.runs()
     out.seconds = time.monotonic() - began
     return out
 
 
 def segments(reader: JournalReader) -> list[Segment]:
     """Return the stretches between stored states whose events are all there."""
-    oldest = reader.oldest_event()
+    oldest, last = reader.oldest_event(), reader.last_event() or 0
     stored = [(n, run) for n, _, run in reader.checkpoints() if oldest is None or n >= oldest]
     if not stored:
-        raise InputError("journal: expected a stored state to start from, was none")
-    found = [Segment(n, end, run, run == other) for (n, run), (end, other) in pairwise(stored)]
-    last, run = stored[-1]
-    return [*found, Segment(last, None, run, True)]
+        return []
+    ends = [*stored[1:], (max(last + 1, stored[-1][0]), stored[-1][1])]
+    return [
+        Segment(n, end, run, other) for (n, run), (end, other) in zip(stored, ends, strict=True)
+    ]
 
 
 def replay_segment(
@@ -115,7 +124,11 @@ def replay_segment(
     say: Callable[[int], None],
 ) -> bool:
     """Step through one stretch; return whether its end was reached."""
+    expected = segment.first
     for n, event, told in reader.events(segment.first, segment.end):
+        if n != expected:
+            break
+        expected += 1
         out.first_ms = out.first_ms or event.now_ms
         out.last_ms = max(out.last_ms, event.now_ms)
         out.events += 1
@@ -132,7 +145,10 @@ def replay_segment(
             what = f"another decision on {describe(event)}"
             now = words(decided)
             out.add(Difference(n, event.now_ms, segment.run_id, what, words(told), now))
-    return True
+    if expected < segment.end:
+        what = f"events are missing from {expected} on: the journal could not be written"
+        out.add(Difference(expected, state.now_ms, segment.run_id, what, [], []))
+    return expected == segment.end
 
 
 def compare_states(segment: Segment, state: State, stored: State, out: Replay) -> None:
@@ -143,8 +159,7 @@ def compare_states(segment: Segment, state: State, stored: State, out: Replay) -
         out.states += 1
         return
     what = f"another state at the end of this stretch: {', '.join(names)}"
-    n = segment.end if segment.end is not None else 0
-    out.add(Difference(n, state.now_ms, segment.run_id, what, [], []))
+    out.add(Difference(segment.end, state.now_ms, segment.run_id, what, [], []))
 
 
 def words(effects: Sequence[Effect]) -> list[str]:

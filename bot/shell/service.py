@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from bot.adapters.control_socket import ControlServer
 from bot.adapters.metrics import MetricsServer
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
-from bot.core.errors import BotError
+from bot.core.errors import BotError, InputError
 from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult
@@ -20,11 +21,12 @@ from bot.shell.assemble import Bot, begin_run, socket_path
 from bot.shell.build import to_params, to_tiers
 from bot.shell.config import Config, trading_hash
 from bot.shell.control import Commands
-from bot.shell.daemon import Daemon, Parts
+from bot.shell.daemon import EXTEND_S, Daemon, Parts
 from bot.shell.engine import Engine
+from bot.shell.failed_starts import FailedStarts
 from bot.shell.obedience import Obedience
 from bot.shell.paper import result_of
-from bot.shell.progress import Progress
+from bot.shell.progress import Progress, deadlines
 from bot.shell.status import describe_trade
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry, resident_bytes
@@ -36,10 +38,14 @@ notices = logging.getLogger("radbot.notices")
 LEVELS = logging.getLevelNamesMapping()  # ours have the same names
 HOST = "127.0.0.1"
 MEMORY_LIMIT = 1_750 * 2**20  # bytes; systemd's MemoryHigh is above it (DESIGN section 6)
-RECOVERY_EXTENDS_S = 30.0
-CYCLE_MARGIN_S = 10.0
-ACCOUNT_MARGIN_S = 20.0  # a read of a real exchange may take 15 s, with its tries
 SHOWN_TRADES = 100
+ROOT = Path(__file__).parents[2]
+
+
+class TimingError(InputError):
+    """The service's own timing is not that of the configuration. Exit code 78."""
+
+    exit_code = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Wish:
     """reads the configuration again, for SIGHUP"""
     speed: float | None = 1.0
     """market seconds per second; None is virtual time"""
+    trading: str = "paper"
+    """or live: whose money it is"""
 
 
 def run_service[V: LastingVenue](
@@ -73,9 +81,10 @@ def run_service[V: LastingVenue](
     if hasattr(faulthandler, "enable"):  # the watchdog ends a hung process with SIGABRT
         faulthandler.enable()
     began = time.monotonic()
-    notifier = Notifier.from_environ(os.environ)
-    notifier.extend(RECOVERY_EXTENDS_S)
     with Stop() as stop:
+        notifier = Notifier.from_environ(os.environ)
+        check_timing(config, notifier.watchdog_s)
+        notifier.extend(EXTEND_S)
         bot = open_bot(stop)
         clean = False
         try:
@@ -86,8 +95,28 @@ def run_service[V: LastingVenue](
             clean = True
         finally:
             bot.close(clean=clean)
-    terminal.stopped(stop.asked)
+    terminal.stopped(stop.asked, flat=bot.engine.state.flat)
     return result, bot.engine.state, code
+
+
+def check_timing(config: Config, watchdog_s: float | None) -> None:
+    """Raise TimingError unless the service manager waits as long for progress as configured: the
+    deadlines of the configuration are checked against that time."""
+    expected = config.timing.watchdog_s
+    if watchdog_s is not None and watchdog_s != expected:
+        raise TimingError(
+            f"watchdog: expected WatchdogSec={expected:g}, as timing.watchdog_s, was "
+            f"{watchdog_s:g}: make the two equal"
+        )
+
+
+def program_version() -> str:
+    """Return the version in pyproject.toml, which is part of every release."""
+    try:
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
 
 
 def serve[V: LastingVenue](
@@ -95,10 +124,11 @@ def serve[V: LastingVenue](
 ) -> int:
     """Open what stands beside the loop, recover, run the loop; return the exit code."""
     identity = {
-        "version": "0",
+        "version": program_version(),
         "release_id": os.environ.get("RADBOT_RELEASE_ID", "checkout"),
         "content_hash": os.environ.get("RADBOT_CONTENT_HASH", "unknown"),
         "config_hash": trading_hash(config),
+        "trading": wish.trading,
         "run_id": bot.run_id,
     }
     telemetry = Telemetry(identity)
@@ -112,7 +142,9 @@ def serve[V: LastingVenue](
     parts.listeners += [terminal.show, log_effects(bot.engine.state.symbols)]
     publisher = Publisher(bot, parts, commands, terminal)
     parts.publish = publisher.publish
-    parts.reload = Reloader(bot.engine, config, wish.reread, telemetry).reload
+    reloader = Reloader(bot.engine, config, wish.reread, telemetry)
+    parts.reload = reloader.reload
+    bot.venue.while_waiting(daemon.alive)
     metrics = MetricsServer(
         HOST, wish.metrics_port, lambda: telemetry.latest, time.monotonic, stalled_after(config)
     )
@@ -121,13 +153,18 @@ def serve[V: LastingVenue](
         try:
             publisher.publish(bot.engine.state)
             begin_run(bot, config, identity)
-            if not daemon.recover(lambda now: bot.recover(config, now)):
-                return 0
-            publisher.ready = True
-            end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
-            return daemon.run(end_ms)
+            with FailedStarts(wish.state_dir).watching(bot, daemon):
+                if not daemon.recover(lambda now: bot.recover(config, now)):
+                    return 0
+                publisher.ready = True
+                end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
+                code = daemon.run(end_ms)
+                if stop.asked and reloader.config.on_stop == "close":
+                    daemon.close_positions()
+                return code
         finally:
             notifier.stopping()
+            parts.outbox.flush()
             control.close()
     finally:
         metrics.close()
@@ -148,13 +185,7 @@ def build_parts[V: LastingVenue](
     commands: Commands,
 ) -> Parts:
     """Return what the daemon needs besides the engine."""
-    timing = config.timing
-    bar_s = config.timeframe_ms / 1000.0 / (wish.speed or 1.0)
-    limits = {
-        "cycle": bar_s + timing.bar_wait_s + CYCLE_MARGIN_S,
-        "account": timing.snapshot_s + ACCOUNT_MARGIN_S,
-        "protection": timing.uncovered_close_s + CYCLE_MARGIN_S,
-    }
+    limits = deadlines(config, wish.speed or 1.0, lined=bot.venue.line() is not None)
     return Parts(
         journal=bot.journal,
         latches=bot.latches,
@@ -166,9 +197,10 @@ def build_parts[V: LastingVenue](
         stop=stop,
         clock=bot.clock,
         next_ms=bot.venue.next_ms,
-        snapshot_s=timing.snapshot_s,
+        snapshot_s=config.timing.snapshot_s,
         prompted=bot.venue.prompted,
         take_errors=bot.venue.take_errors,
+        line=bot.venue.line,
         memory_limit=MEMORY_LIMIT,
         resident=resident_bytes,
     )
@@ -216,14 +248,15 @@ class Publisher:
         record.trades.clear()  # the journal has them
         record.daily.clear()
         self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]
+        data_ms = parts.telemetry.data_ms or state.decided_ms
         extra = {
-            "data_age_seconds": max(0.0, (parts.clock.now() - state.decided_ms) / 1000.0),
+            "data_age_seconds": max(0.0, (parts.clock.now() - data_ms) / 1000.0),
             "latched": float(self.latches.file.exists()),
             "memory_limit_bytes": float(MEMORY_LIMIT),
             "outbox_waiting": float(len(parts.outbox.waiting)),
             "watchdog_pings_total": float(parts.notifier.pings),
         }
-        told = parts.telemetry.publish(state, self.ready, extra)
+        told = parts.telemetry.publish(state, self.ready, extra, parts.line())
         self.commands.publish(told, self.trades)
         text = f"{told['mode']}, {len(told['positions'])} open, equity {told['equity']:.2f} USDT"
         if text != self.said:
@@ -249,7 +282,7 @@ class Reloader:
         except BotError as error:
             log.error("reload refused, the old configuration stays: %s", error)
             return
-        fixed = ("symbols", "timeframe", "strategies", "balance")
+        fixed = ("symbols", "timeframe", "strategies", "balance", "timing", "exchange", "paper")
         changed = [name for name in fixed if getattr(new, name) != getattr(self.config, name)]
         if changed:
             log.error("reload refused: %s need a restart", ", ".join(changed))

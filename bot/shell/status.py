@@ -10,6 +10,7 @@ from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT, MODE_NAMES, REASON_NAMES, SIDE_NAMES, STRATEGY_NAMES
 from bot.core.kernel.records import Account, Position, Trade
 from bot.core.orders import Order
+from bot.core.owners import strategy_name
 from bot.core.state import State
 
 type Plain = dict[str, Any]
@@ -107,7 +108,7 @@ def describe_position(state: State, k: int, pos: Position) -> Plain:
         "stop_price": pos.stop_price,
         "target_price": pos.target_price,
         "liquidation_price": pos.liquidation_price,
-        "strategy": STRATEGY_NAMES[world.strategies[pos.strategy]] if known else None,
+        "strategy": strategy_name(world.strategies[pos.strategy]) if known else None,
         "entry_time": pos.entry_time,
         "covered": state.covered(k),
         "leverage": pos.leverage,

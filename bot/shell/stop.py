@@ -6,6 +6,14 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
+_early: list[int] = []
+"""SIGHUP that came before anybody could take it"""
+
+
+def remember_early() -> None:
+    """Keep SIGHUP from ending a process that is still being loaded; its `Stop` takes it then."""
+    signal.signal(signal.SIGHUP, lambda number, _: _early.append(number))
+
 
 class Stop:
     """Turns SIGINT and SIGTERM into a flag, and SIGHUP into another, for as long as it is
@@ -22,6 +30,8 @@ class Stop:
     def __enter__(self) -> "Stop":
         self.previous = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
         self.previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._ask_reload)
+        self.reload |= bool(_early)
+        _early.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,8 +55,11 @@ class Stop:
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not past a wish or a `wake`."""
-        if self.asked:
-            return
+        if not self.asked:
+            self.pause(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not past a `wake`; for what is still to be done when the end was asked for."""
         ready, _, _ = select.select([self._reader], [], [], max(seconds, 0.0))
         if ready:
             os.read(self._reader, 4096)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from bot.adapters.line_state import LineState
 from bot.adapters.metrics import Published
 from bot.core.kernel.codes import FLAT, MODE_NAMES
 from bot.core.kernel.records import Trade
@@ -19,6 +20,7 @@ from bot.core.messages import (
     Cycle,
     Effect,
     Event,
+    History,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
@@ -69,7 +71,7 @@ class Telemetry:
     def __init__(
         self, identity: dict[str, str], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`identity` has version, release_id, content_hash, config_hash and run_id."""
+        """`identity` has version, release_id, content_hash, config_hash, trading and run_id."""
         self.identity = identity
         self.monotonic = monotonic
         self.started_s = time.time()
@@ -82,6 +84,10 @@ class Telemetry:
         self.events = self.commits = self.wins = self.losses = self.pending = 0
         self.commit_s = self.cycle_s = self.account_s = 0.0
         self.latency_s = self.waited_s = 0.0
+        self.read_at = monotonic()
+        """when the books were last compared with the account; before, when the process began"""
+        self.data_ms = 0
+        """end of the newest bar with prices, 0 before the first"""
         self.answers = 0
         self.sent: dict[str, float] = {}
         """orders without an answer, and when they went out (monotonic); the newest MOST_SENT"""
@@ -105,10 +111,8 @@ class Telemetry:
                 self.errors["rejected"] += 1
         if outcome is not None:
             self._answered(str(getattr(event, "client_id", "")), outcome)
-        if isinstance(event, Cycle):
-            self.cycle_s = time.time()
-            if event.now_ms % DAY_MS == 0:
-                self.daily.append(state.world.account.equity)
+        if isinstance(event, Cycle | History):
+            self._saw_bars(event, state)
         for effect in effects:
             if isinstance(effect, PlaceOrder):
                 self.sent[effect.client_id] = self.monotonic()
@@ -117,6 +121,14 @@ class Telemetry:
                 self.orders[effect.role.value, OUTCOMES[PlaceOrder]] += 1
             elif isinstance(effect, TradeClosed):
                 self._add_trade(effect.trade)
+
+    def _saw_bars(self, event: Cycle | History, state: State) -> None:
+        if any(event.bars):
+            self.data_ms = max(self.data_ms, event.now_ms)
+        if isinstance(event, Cycle):
+            self.cycle_s = time.time()
+            if event.now_ms % DAY_MS == 0:
+                self.daily.append(state.world.account.equity)
 
     def _answered(self, client_id: str, outcome: str) -> None:
         """Count what became of an order, and how long its first answer took."""
@@ -148,10 +160,13 @@ class Telemetry:
         self.writable, self.pending = writable, pending
 
     def account_read(self) -> None:
-        """Note that the account was read."""
+        """Note that the account was read, and the books compared with it."""
         self.account_s = time.time()
+        self.read_at = self.monotonic()
 
-    def publish(self, state: State, ready: bool, extra: dict[str, float]) -> dict[str, Any]:
+    def publish(
+        self, state: State, ready: bool, extra: dict[str, float], line: LineState | None = None
+    ) -> dict[str, Any]:
         """Draw a new picture; return the description of the state that is in it."""
         told = describe(state)
         numbers = self._numbers(told) | extra
@@ -172,6 +187,7 @@ class Telemetry:
             "positions": len(told["positions"]),
             "unprotected_seconds": told["unprotected_seconds"],
         }
+        samples |= line_samples(state, line)
         self.latest = Published({**samples, **labelled}, health, self.monotonic())
         return told | {"run_id": self.identity["run_id"], "ready": ready}
 
@@ -184,6 +200,7 @@ class Telemetry:
             "events_total": self.events,
             "last_cycle_timestamp_seconds": self.cycle_s,
             "last_account_timestamp_seconds": self.account_s,
+            "reconcile_age_seconds": self.monotonic() - self.read_at,
             "order_latency_seconds": self.latency_s,
             "order_answers_total": self.answers,
             "order_wait_seconds_total": self.waited_s,
@@ -223,7 +240,8 @@ class Telemetry:
         names = state.symbols
         account = state.world.account
         python = platform.python_version()
-        build = [self.identity[n] for n in ("version", "release_id", "content_hash", "config_hash")]
+        identity = self.identity
+        build = [identity[n] for n in ("version", "release_id", "content_hash", "config_hash")]
         rates: dict[Any, float] = {}
         for window in WINDOWS:
             last = list(self.pnls)[-window:]
@@ -232,7 +250,7 @@ class Telemetry:
         if self.wins + self.losses:
             rates["all",] = self.wins / (self.wins + self.losses)
         return {
-            "build_info": {(*build, python): 1.0},
+            "build_info": {(*build, python, identity["trading"]): 1.0},
             "mode": {(name,): float(told["mode"] == name) for name in MODE_NAMES.values()},
             "cause_active": {(cause.label,): float(cause in causes) for cause in Cause},
             "position_contracts": {
@@ -276,6 +294,23 @@ class Telemetry:
                 ("correlated",): account.collisions_correlated,
             },
         }
+
+
+def line_samples(state: State, line: LineState | None) -> dict[str, dict[Any, float]]:
+    """Return the metrics of the line to the exchange, as far as there is one."""
+    connected: dict[Any, float] = {
+        ("rest",): float(Cause.EXCHANGE_UNREACHABLE not in state.modes.causes)
+    }
+    samples: dict[str, dict[Any, float]] = {"exchange_connected": connected}
+    if line is None:
+        return samples
+    samples["request_budget_ratio"] = {ONE: line.budget}
+    samples["clock_offset_seconds"] = {ONE: line.clock_offset_s}
+    if line.pushing is not None:
+        connected["websocket",] = float(line.pushing)
+    if line.push_age_s is not None:
+        samples["websocket_push_age_seconds"] = {ONE: line.push_age_s}
+    return samples
 
 
 def share_of_cap(state: State, notional: float) -> float:

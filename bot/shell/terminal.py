@@ -6,13 +6,14 @@ same lines go to `logs/bot.log` in foreground runs.
 """
 
 import logging
-import logging.handlers
 import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
+from bot.adapters.logs import file_handler, set_up
+from bot.adapters.voice import Voice
 from bot.core.kernel.codes import FLAT, REASON_NAMES, REGIME_NAMES, SIDE_NAMES, STRATEGY_NAMES
 from bot.core.kernel.records import Trade
 from bot.core.market import HOUR_MS
@@ -22,7 +23,6 @@ from bot.shell.engine import Engine
 
 GREEN, RED, YELLOW, DIM, RESET = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 HIDDEN = {"operator"}
-LOG_BYTES = 10_000_000  # one log file; five are kept
 
 
 def clock(ms: int) -> str:
@@ -47,7 +47,7 @@ def span(ms: int) -> str:
     return f"{hours}h {rest:02d}m" if hours else f"{rest}m"
 
 
-def file_log(folder: Path) -> logging.Logger | None:
+def file_log(folder: Path, secrets: Iterable[str] = ()) -> logging.Logger | None:
     """Return a logger that writes to `folder/bot.log`, or None where that cannot be written."""
     logger = logging.getLogger("radbot.foreground")
     logger.handlers.clear()
@@ -55,22 +55,36 @@ def file_log(folder: Path) -> logging.Logger | None:
     logger.setLevel(logging.INFO)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            folder / "bot.log", maxBytes=LOG_BYTES, backupCount=4, encoding="utf-8"
-        )
+        logger.addHandler(file_handler(folder / "bot.log", secrets))
     except OSError as error:
         print(f"no log file: {error}", file=sys.stderr)
         return None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
     return logger
+
+
+def open_terminal(
+    symbols: tuple[str, ...], *, as_json: bool, lasting: bool, secrets: Iterable[str] = ()
+) -> "Terminal":
+    """Set logs up and return what shows a run, as it is started: by a person or by a service
+    manager, whose log takes our stderr and is the only one on a host.
+
+    Parameters
+    ----------
+    lasting : it runs in real time: nobody who does not read may hold it up
+    """
+    journald = "JOURNAL_STREAM" in os.environ
+    stream = sys.stderr if journald else Voice(sys.stderr, patient=not lasting)
+    set_up(stream, as_json=journald, secrets=secrets)
+    logging.getLogger("radbot.notices").disabled = not journald  # elsewhere the terminal shows them
+    log = file_log(Path("logs"), secrets) if lasting and not journald else None
+    return Terminal(symbols, as_json or journald, Voice(sys.stdout, patient=not lasting), log)
 
 
 class Terminal:
     """Prints what the engine does. Silent with `quiet` (for --json), except for the log file."""
 
     def __init__(
-        self, state_symbols: tuple[str, ...], quiet: bool, out: TextIO, log: logging.Logger | None
+        self, state_symbols: tuple[str, ...], quiet: bool, out: Voice, log: logging.Logger | None
     ) -> None:
         self.symbols = [name.removesuffix("-USDT-PERP") for name in state_symbols]
         self.width = max(len(name) for name in self.symbols)
@@ -94,7 +108,7 @@ class Terminal:
         if self.quiet:
             return
         self.clear_status()
-        print(self.paint(row, colour) if colour else row, file=self.out, flush=self.live)
+        self.out.write(f"{self.paint(row, colour) if colour else row}\n")
 
     def show(self, _event: Event, effects: list[Effect]) -> None:
         """Show what one event led to."""
@@ -148,11 +162,14 @@ class Terminal:
             self.out.write("\r\x1b[2K")
             self.status_shown = False
 
-    def stopped(self, by_person: bool) -> None:
+    def stopped(self, by_person: bool, *, flat: bool = False) -> None:
         """End the status line; say so when a person stopped the run."""
         self.clear_status()
         if by_person and not self.quiet:
-            print("stopped: open positions stay as they are, under their stops", file=self.out)
+            left = (
+                "nothing is open" if flat else "open positions stay as they are, under their stops"
+            )
+            self.out.write(f"stopped: {left}\n")
 
 
 def standing(state: State) -> str:

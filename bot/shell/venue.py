@@ -1,7 +1,9 @@
 """The port to an exchange: what the engine needs of it, whether it is simulated or real."""
 
+from collections.abc import Callable
 from typing import Protocol
 
+from bot.adapters.line_state import LineState
 from bot.core.messages import CancelOrder, Event, PlaceOrder
 from bot.core.reconcile import Snapshot
 
@@ -47,6 +49,12 @@ class LastingVenue(Venue, Protocol):
 
     def take_errors(self) -> list[str]:
         """Return the kinds of errors on the line since the last call."""
+
+    def line(self) -> LineState | None:
+        """Return how the line to the exchange is; None where there is none."""
+
+    def while_waiting(self, call: Callable[[], None]) -> None:
+        """Have `call` called about once a second while a method waits for the exchange."""
 
     def close(self) -> None:
         """Give back what it holds."""

@@ -230,7 +230,13 @@ class TickExchange:
         return stop.client_id in self.book.triggered
 
     def _trade_entry(self, order: PlaceOrder) -> None:
-        """Fill an IOC entry from level to level inside its limit and cancel the rest."""
+        """Fill an IOC entry and cancel the rest."""
+        self._take_levels(order)
+        if self.book.remove(order.client_id):
+            self.answer(OrderCancelled(self.now_ms, order.client_id))
+
+    def _take_levels(self, order: PlaceOrder) -> None:
+        """Fill a limit order from level to level as far as its limit allows."""
         k = order.symbol
         while self.last[k] > 0.0 and order.client_id in self.book.orders:
             price = self.last[k]
@@ -239,9 +245,9 @@ class TickExchange:
             if not entry_fills(price, order.price, order.side):
                 break
             room = self.depth - self.taken[k] % self.depth
+            if order.reduce_only:
+                room = min(room, self.ledger.held[k].contracts)
             self._fill(order, min(self.book.left[order.client_id], room), price, TAKER)
-        if self.book.remove(order.client_id):
-            self.answer(OrderCancelled(self.now_ms, order.client_id))
 
     def _trade_at_market(self, order: PlaceOrder) -> None:
         """Fill what the depth at the market price allows; the rest waits for the next quote."""

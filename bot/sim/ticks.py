@@ -27,11 +27,15 @@ class Quote(NamedTuple):
 class QuotePath:
     """Makes quotes of bars. It remembers the marks, so one object reads one market, row by row."""
 
-    def __init__(self, specs: Sequence[Spec], timeframe_ms: int, steps: int = 4) -> None:
-        """Prepare for bars of `timeframe_ms`; each of a bar's three legs gets `steps` quotes."""
+    def __init__(
+        self, specs: Sequence[Spec], timeframe_ms: int, steps: int = 4, pull: float = MARK_PULL
+    ) -> None:
+        """Prepare for bars of `timeframe_ms`; each of a bar's three legs gets `steps` quotes, and
+        with each the mark goes `pull` of its way to the last price."""
         self.specs = specs
         self.timeframe_ms = timeframe_ms
         self.steps = steps
+        self.pull = pull
         self.marks = [0.0 for _ in specs]
 
     def quotes(self, row: Row) -> list[Quote]:
@@ -52,7 +56,7 @@ class QuotePath:
     def mark(self, k: int, last: float, bar: Bar) -> float:
         """Move the mark of symbol `k` towards the last price, inside the bar's range; return it."""
         mark = self.marks[k] if self.marks[k] > 0.0 else last
-        mark += MARK_PULL * (last - mark)
+        mark += self.pull * (last - mark)
         self.marks[k] = min(max(mark, bar.low), bar.high)
         return round_near(self.marks[k], self.specs[k])
 

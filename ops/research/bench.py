@@ -24,6 +24,7 @@ from ops.research.bench_backtest import (
     ema_cross_section,
     portfolio_section,
 )
+from ops.research.bench_live import live_section
 from ops.research.bench_process import process_section
 from ops.research.bench_step import step_section
 from ops.research.bench_table import FAILED, MET, Row, Section, table_lines, verdict_lines
@@ -137,6 +138,7 @@ def measure(quick: bool, peer_python: str | None, say: Callable[[str], None]) ->
         portfolio_section(sizes, say),
         step_section(QUICK_STEP_BARS if quick else STEP_BARS, sizes.rounds, say),
         process_section(quick, sizes.rounds, say),
+        live_section(quick, say),
         compile_section(quick, say),
     ]
     say("")

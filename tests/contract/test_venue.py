@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Site
@@ -35,10 +35,11 @@ from bot.shell.build import to_spec
 from bot.shell.venue import Venue
 from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
+from ops.exchange.hand_clock import HandClock
 from ops.exchange.wire import exchange_params
 from tests.support.market_files import write_candles
 from tests.support.wire import KEYS, Simulator, simulator
-from tests.support.wire_drills import FreeBucket, HandClock
+from tests.support.wire_drills import FreeBucket
 
 SYMBOL = "BTC-USDT-PERP"
 SPEC = ContractSpec(SYMBOL, 0.001, 0.1, maintenance_rate=0.004, max_leverage=125.0)
@@ -370,3 +371,16 @@ def test_the_same_with_the_ordinary_import_of_ccxt() -> None:
     assert done.returncode == 0, done.stdout[-3_000:]
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_a_contract_that_changes_makes_the_bot_start_anew(exchange: Simulator) -> None:
+    bench = WireBench(exchange)
+    try:
+        bench.pass_time(11 * MINUTE)
+        bench.settle()
+        exchange.ask("market", {"do": "tick_size", "symbol": SYMBOL, "tick": 0.5})
+        bench.pass_time(11 * MINUTE)  # asks
+        with pytest.raises(ContractsChangedError, match=r"tick=0\.5"):
+            bench.pass_time(MINUTE)
+    finally:
+        bench.close()

@@ -102,7 +102,9 @@ class Case:
     def begin(self, die_at: int = 0) -> Mortal:
         seams = Seams(die_at)
         venue = RemoteVenue(self.folder / "x.sock", seams)
-        return Mortal(self.folder, venue, self.warm.template(), seams)
+        source = self.warm.source
+        template = self.warm.template()
+        return Mortal(self.folder, venue, template, seams, config=CONFIG, source=source)
 
     def live(self, die_at: int = 0) -> list[str]:
         """Recover, trade to the end and be killed by the switch; return the seams passed."""

@@ -9,6 +9,7 @@ import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.core.messages import Configured
+from bot.shell import replay as replay_module
 from bot.shell.build import to_params, to_tiers
 from bot.shell.cli import main
 from bot.shell.config import load_config
@@ -107,3 +108,24 @@ def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["replay", str(tmp_path)]) == 2
     assert "has the bot ever run here?" in capsys.readouterr().err
     assert main(["replay", str(tmp_path), "--last", "-1"]) == 2
+
+
+def test_a_bot_that_goes_on_meanwhile_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path))
+    monkeypatch.setattr(replay_module, "TOLD_EVERY", 100)
+    bot = recovered(CONFIG, SOURCE, tmp_path / "s")
+
+    def go_on(_done: int = 0) -> None:
+        for _ in range(20):
+            bot.engine.pump(bot.venue.next_ms() or 0)
+
+    for _ in range(20):
+        go_on()
+    with closing(JournalReader(tmp_path / "s" / "journal.sqlite3")) as reader:
+        known = reader.last_event()
+        result = replay(reader, go_on)
+        assert (result.events, result.states, result.differences) == (known, 1, [])
+        assert (reader.last_event() or 0) > result.events
+    bot.close(clean=True)

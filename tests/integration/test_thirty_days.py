@@ -1,5 +1,5 @@
 """Thirty virtual days: a bot that is restarted every few hours, half of the times by kill -9, ends
-to the bit where one ends that never was; its memory and its tables do not grow.
+to the bit where one ends that never was; its memory, its tables and its files do not grow.
 """
 
 import json
@@ -8,11 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from bot.adapters.database_file import LOG_BYTES
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.journal_schema import BOUNDS
 from bot.shell.config import load_config
@@ -33,6 +35,23 @@ DAYS = 30
 BARS = DAYS * 24 * 60
 PIECES = (290, 391, 517)  # bars from start to end of a process, in turn: five to nine hours
 MOST_GROWTH_MB = 2.0  # over the second half, where caches are full: noise of the allocator
+SMALL = {
+    "runs": 40,
+    "events": 20_000,
+    "intents": 400,
+    "fills": 400,
+    "trades": 100,
+    "daily": 20,
+    "checkpoints": 20,
+}
+"""bounds of the bot in pieces, each less than the thirty days bring: every one is reached"""
+MOST_BYTES = {
+    "journal.sqlite3": 150_000_000,
+    "journal.sqlite3-wal": 3 * LOG_BYTES // 2,
+    "paper.sqlite3": 4_000_000,
+    "paper.sqlite3-wal": 3 * LOG_BYTES // 2,
+    "outbox": 1_000_000,
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -66,19 +85,37 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Return how large the files of a state directory are, bytes."""
+    found = dict.fromkeys(MOST_BYTES, 0)
+    for path in folder.rglob("*"):
+        name = "outbox" if path.parent.name == "outbox" else path.name
+        if name in found:
+            with suppress(FileNotFoundError):
+                found[name] += path.stat().st_size
+    return found
+
+
 def curve(folder: Path) -> list[tuple[int, float]]:
     with closing(sqlite3.connect(folder / "journal.sqlite3")) as db:
         rows: list[tuple[int, float]] = db.execute(
             "SELECT now_ms, equity FROM equity ORDER BY n"
         ).fetchall()
-        for table, bound in BOUNDS.items():
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] <= bound, table
     return rows
+
+
+def rows_in(folder: Path, tables: Iterable[str]) -> dict[str, int]:
+    with closing(sqlite3.connect(folder / "journal.sqlite3")) as db:
+        count = "SELECT count(*) FROM"
+        return {table: db.execute(f"{count} {table}").fetchone()[0] for table in tables}
 
 
 def test_thirty_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path))
     sizes: list[float] = []
+    largest = dict.fromkeys(MOST_BYTES, 0)
+    for table, bound in SMALL.items():  # of the pieces, which are forked
+        monkeypatch.setitem(BOUNDS, table, bound)  # type: ignore[arg-type]
     began = time.monotonic()
     with uninterrupted(tmp_path / "whole", tmp_path) as process:
         done = starts = 0
@@ -87,6 +124,9 @@ def test_thirty_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             clean = starts % 2 == 0
             assert in_child(lambda: live(tmp_path / "pieces", bars, clean=clean)) == 0  # noqa: B023
             done, starts = done + bars, starts + 1
+            for folder in ("whole", "pieces"):
+                for name, size in sizes_of(tmp_path / folder).items():
+                    largest[name] = max(largest[name], size)
             if process.poll() is None:
                 sizes.append(resident_mb(process.pid))
         said, _ = process.communicate(timeout=300.0)
@@ -103,7 +143,12 @@ def test_thirty_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Count("thirty virtual days").add(
         starts=starts, trades=trades, seconds=int(seconds), growth_kb=int(growth * 1024)
     )
+    Count("largest files of thirty days, kB").add(
+        **{name: size // 1000 for name, size in largest.items()}
+    )
     assert growth < MOST_GROWTH_MB, sizes
+    assert rows_in(tmp_path / "pieces", SMALL) == SMALL
+    assert {name for name, size in largest.items() if size > MOST_BYTES[name]} == set(), largest
     with closing(JournalReader(tmp_path / "pieces" / "journal.sqlite3")) as reader:
         result = replay(reader)
     assert result.different == 0, result.differences[:2]

@@ -12,13 +12,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.adapters.journal_errors import JournalError
+from bot.adapters.line_state import LineState
 from bot.adapters.systemd import Notifier
 from bot.core.kernel.codes import FLAT
-from bot.core.messages import Event, PlaceOrder, Role
+from bot.core.messages import Condition, Cycle, Event, PlaceOrder, Role
 from bot.core.modes import Cause
 from bot.core.state import State
 from bot.shell.engine import Outcome
@@ -97,10 +100,90 @@ def test_a_loop_that_turns_without_deciding_starves_the_watchdog(
         for _ in range(2 * MINUTE_STEPS):
             bot.turn()
             fed = fed + 1 if "WATCHDOG=1" in manager.heard() else fed
-        assert fed <= 70_000 // STEP_MS  # the cycle's deadline, and not one more
+        assert fed <= 75_000 // STEP_MS  # the cycle's deadline, and not one more
         assert "cycle: " in caplog.text
         bot.venue.poll = poll  # type: ignore[method-assign]
         assert turns(bot, MINUTE_STEPS, manager) > 0  # progress again
+
+
+def last_fed_s(bot: Drill, manager: Manager, minutes: int) -> float:
+    """Return how long the watchdog is fed within so many minutes."""
+    began_ms, last_ms = bot.clock.now_ms, 0
+    for _ in range(minutes * MINUTE_STEPS):
+        bot.turn()
+        if "WATCHDOG=1" in manager.heard():
+            last_ms = bot.clock.now_ms - began_ms
+    return last_ms / 1000.0
+
+
+def test_an_account_that_stands_still_starves_the_watchdog_while_cycles_go_on(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        turns(bot, 2)
+        manager.heard()
+        cycles = bot.state.world.account.cycles
+        bot.venue.snapshot = lambda *_: None  # type: ignore[assignment, method-assign]
+        limit_s = bot.daemon.parts.progress.limits["account"]
+        assert 0.0 < last_fed_s(bot, manager, 3) <= limit_s
+        assert bot.state.world.account.cycles > cycles + 1
+        missing = {line.partition("pinged: ")[2].partition(":")[0] for line in caplog.messages}
+        assert missing - {""} == {"account"}
+
+
+def test_cycles_without_data_starve_the_watchdog_unless_the_exchange_answers(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        turns(bot, 2)
+        manager.heard()
+        poll, silent = bot.venue.poll, LineState(answers=0, budget=1.0, clock_offset_s=0.0)
+        parts, nothing = bot.daemon.parts, (None,) * len(bot.state.symbols)
+
+        def without_bars(until_ms: int) -> Event | None:
+            event = poll(until_ms)
+            return replace(event, bars=nothing) if isinstance(event, Cycle) else event
+
+        bot.venue.poll = without_bars  # type: ignore[method-assign]
+        bot.venue.check_equity = lambda ours: None  # type: ignore[method-assign]
+        parts.line = lambda: silent
+        limit_s = parts.progress.limits["data"]
+        assert 0.0 < last_fed_s(bot, manager, 5) <= limit_s
+        assert "data: " in caplog.text
+        assert "cycle: " not in caplog.text
+        # Questions are answered, with nothing in them: that is the market's doing.
+        parts.line = lambda: replace(silent, answers=int(bot.clock.monotonic()))
+        assert turns(bot, 5 * MINUTE_STEPS, manager) == 5 * MINUTE_STEPS
+        # So is a market that is known to stand still.
+        parts.line = lambda: None
+        bot.engine.feed(Condition(bot.state.now_ms, Cause.STALE_DATA, True))
+        manager.heard()
+        assert turns(bot, 5 * MINUTE_STEPS, manager) == 5 * MINUTE_STEPS
+
+
+def test_a_bot_that_offers_nothing_to_its_journal_starves_the_watchdog(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(drill(tmp_path, manager)) as bot:
+        turns(bot, 2)
+        manager.heard()
+        bot.engine.commit = None
+        last_s = last_fed_s(bot, manager, 3)
+        assert last_s <= 60.0 + bot.daemon.parts.progress.limits["journal"]  # the next bar, and on
+        assert "journal: " in caplog.text
+
+
+def test_an_hour_on_a_full_disk_is_no_hang(
+    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise JournalError("no room")
+
+    with closing(drill(tmp_path, manager)) as bot:
+        turns(bot, 2)
+        monkeypatch.setattr(bot.journal, "commit", full)
+        manager.heard()
+        assert turns(bot, HOUR_STEPS, manager) == HOUR_STEPS
 
 
 @pytest.mark.parametrize("hours", [1, 6])

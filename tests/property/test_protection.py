@@ -29,7 +29,7 @@ from bot.core.messages import (
     Tick,
 )
 from bot.core.modes import Cause, Clearer
-from bot.core.state import ERROR_QUIET_MS, UNCOVERED_CLOSE_MS, State
+from bot.core.state import ERROR_QUIET_MS, State
 from bot.sim.tick_exchange import TickExchange
 from tests.support.states import NAMES
 from tests.support.tick_driver import TickDriver, rows_of
@@ -250,7 +250,7 @@ class Inspector:
         self.open_since[k] = self.open_since[k] or now
         if self.case.stops_refused == 0.0:
             assert now - self.grown_ms[k] <= self.case.latency_ms[1]
-        elif now - self.open_since[k] > UNCOVERED_CLOSE_MS + SECOND:
+        elif now - self.open_since[k] > Params().uncovered_close_ms + SECOND:
             assert self.exit_is_on_its_way(k)
 
     def exit_is_on_its_way(self, k: int) -> bool:

@@ -14,17 +14,20 @@ from typing import Any, BinaryIO
 
 from bot.adapters.journal import Journal
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.latches import Latches
 from bot.core.market import Row
 from bot.core.messages import CancelOrder, Command, Event, Operator, PlaceOrder, Role
 from bot.core.reconcile import Snapshot
 from bot.core.state import State
+from bot.shell.assemble import Base, Bot, begin_run, recover_books
+from bot.shell.config import Config
+from bot.shell.daemon import Daemon
 from bot.shell.engine import Engine, Outcome
-from bot.shell.offline import run_identity
-from bot.shell.recovery import recover, skip_unwritten
+from bot.shell.paper import Source
 from bot.shell.replay import replay
+from bot.shell.stop import Stop
 from bot.sim.paper_market import PaperMarket
 from tests.support.lasting import check_books
+from tests.support.parts import HandClock, make_parts
 
 RESTART_MS = 2_000
 
@@ -157,47 +160,56 @@ class RemoteVenue:
 
 
 class Mortal:
-    """A bot on a state directory and a remote exchange, recovered and ready to trade."""
+    """A bot on a state directory and a remote exchange, recovered and ready to trade.
 
-    def __init__(self, folder: Path, venue: RemoteVenue, template: State, seams: Seams) -> None:
+    Its start, its commits and its latch are the real ones; only the seams are put between them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        venue: RemoteVenue,
+        template: State,
+        seams: Seams,
+        *,
+        config: Config,
+        source: Source,
+    ) -> None:
+        self.config, self.venue, self.seams = config, venue, seams
         self.journal = Journal.open(folder / "journal.sqlite3", durable=False)
-        self.latches = Latches(folder / "latches")
-        self.latches.prepare()
-        self.venue, self.seams = venue, seams
         stored = self.journal.load_state(template)
         assert stored is not None
         self.state = stored
         self.engine = Engine(stored, venue)
-        if not self.journal.was_clean:
-            skip_unwritten(stored)
-        self.journal.begin_run(f"run {os.getpid()}", 0, run_identity(stored.world), stored)
+        clock = HandClock(stored.now_ms)
+        parts = make_parts(folder, config, self.engine, self.journal, Stop(), clock, venue.next_ms)
+        self.latches = parts.latches
+        base = Base(folder, f"run {os.getpid()}", [], self.latches, self.journal)
+        self.bot = Bot(base, self.engine, venue, clock, self.recover_books, source)  # type: ignore[type-var]
+        begin_run(self.bot, config, {})
+        self.daemon = Daemon(self.engine, parts)
         self.engine.commit = self.commit
         self.engine.before_acting = self.latch
 
     def commit(self, outcomes: Sequence[Outcome], state: State) -> bool:
         self.seams.at("before commit")
-        self.journal.commit(outcomes, state)
+        written = self.daemon.commit(outcomes, state)
+        assert written
         self.seams.at("after commit")
         return True
 
     def latch(self) -> None:
         self.seams.at("before latch")
-        if self.latches.read() is None:
-            self.latches.pull("kill_switch", "drill", "test", self.state.now_ms)
+        self.daemon.latch()
         self.seams.at("after latch")
+
+    def recover_books(self, config: Config, now: int) -> None:
+        self.venue.catch_up(now, self.state.decided_ms)
+        recover_books(self.bot, config, now, self.venue)
 
     def recover(self) -> None:
         """Start; the service manager waits two seconds before it does so."""
-        now = self.state.now_ms + RESTART_MS
-        self.venue.catch_up(now, self.state.decided_ms)
-        latch = self.latches.read()
-        recover(
-            self.engine,
-            self.venue,
-            now,
-            latched=None if latch is None else latch.reason,
-            warmup_rows=100,
-        )
+        self.bot.recover(self.config, self.state.now_ms + RESTART_MS)
 
     def trade(self, until_ms: int, kill_ms: int) -> None:
         """Trade up to a bar end, and pull the kill switch after another one."""

@@ -13,9 +13,6 @@ from pathlib import Path
 
 from bot.adapters.journal import Journal
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.latches import Latches
-from bot.adapters.outbox import Outbox
-from bot.adapters.systemd import Notifier
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.market import Row
 from bot.core.messages import Command, History, Operator, OrderFilled, Role
@@ -23,22 +20,19 @@ from bot.core.orders import is_ours
 from bot.core.state import State
 from bot.shell.build import build_world
 from bot.shell.config import load_config
-from bot.shell.control import Commands
-from bot.shell.daemon import Daemon, Parts
+from bot.shell.daemon import Daemon
 from bot.shell.engine import Engine
-from bot.shell.obedience import Obedience
 from bot.shell.offline import run_identity
 from bot.shell.paper import Source, synthetic_source
-from bot.shell.progress import Progress
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
-from bot.shell.telemetry import Telemetry
 from bot.sim.faults import Fault, FaultyVenue
 from bot.sim.outsiders import PaperOutsider, TickOutsider
 from bot.sim.paper_market import PaperMarket
 from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
 from tests.support.lasting import BUSY, check_books
+from tests.support.parts import HandClock, make_parts
 
 INSTALLATION = "drill"
 STEP_MS = 2_500
@@ -47,7 +41,6 @@ AFTER_BARS = 4
 """bars that follow the last fault: time to put everything right"""
 MOST_UNCOVERED_MS = 20_000
 """closed after 15 s (DESIGN section 5), and a turn or two for the exit"""
-SNAPSHOT_S = 10.0
 CONFIG = load_config(
     None,
     [
@@ -69,22 +62,6 @@ def drawn(seed: int) -> tuple[Source, list[Row]]:
         rows = list(islice(source.stream(), MOST_BARS + 20))
         MARKETS[seed] = source, rows
     return MARKETS[seed]
-
-
-class HandClock:
-    """Market time, and with it the monotonic clock, as far as somebody moves it."""
-
-    def __init__(self, start_ms: int) -> None:
-        self.start_ms = self.now_ms = start_ms
-
-    def now(self) -> int:
-        return self.now_ms
-
-    def seconds_until(self, moment_ms: int) -> float:
-        return max(0.0, (moment_ms - self.now_ms) / 1000.0)
-
-    def monotonic(self) -> float:
-        return (self.now_ms - self.start_ms) / 1000.0
 
 
 class Drill:
@@ -115,28 +92,17 @@ class Drill:
         self.clock = HandClock(rows[0].open_ms)
         self.journal = Journal.open(folder / "journal.sqlite3", durable=False)
         self.journal.begin_run("drill", 0, run_identity(world), self.state)
-        self.daemon = Daemon(self.engine, self.parts(folder))
-        self.uncovered: dict[int, int] = {}
-
-    def parts(self, folder: Path) -> Parts:
-        latches = Latches(folder / "latches")
-        latches.prepare()
-        commands = Commands(lambda reason, by: latches.pull("kill_switch", reason, by, 0))
-        names = ("version", "release_id", "content_hash", "config_hash", "run_id")
-        return Parts(
-            journal=self.journal,
-            latches=latches,
-            outbox=Outbox(folder / "outbox"),
-            notifier=Notifier(None, None),
-            progress=Progress({"cycle": 70.0, "account": 20.0, "protection": 25.0}, 0.0),
-            telemetry=Telemetry(dict.fromkeys(names, "drill"), self.clock.monotonic),
-            obedience=Obedience(self.engine, commands, latches, self.clock.monotonic),
-            stop=self.stop,
-            clock=self.clock,
-            next_ms=self.market.next_ms,
-            snapshot_s=SNAPSHOT_S,
-            monotonic=self.clock.monotonic,
+        parts = make_parts(
+            folder,
+            CONFIG,
+            self.engine,
+            self.journal,
+            self.stop,
+            self.clock,
+            self.market.next_ms,
         )
+        self.daemon = Daemon(self.engine, parts)
+        self.uncovered: dict[int, int] = {}
 
     def run(self) -> None:
         """Trade until the plan is through and the time to put things right is over."""

@@ -49,6 +49,7 @@ MARK: dict[str, Any] = {
     "value": 67160.91,
     "indexPrice": 67155.7,
 }
+RATE: dict[str, Any] = {"symbol": "XBTUSDTM", "fundingRate": 2.26e-4, "timepoint": 1702296000000}
 ORDER: dict[str, Any] = {
     "id": "236655147005071361",
     "symbol": "XBTUSDTM",

@@ -2,7 +2,9 @@
 
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
+from bot.adapters.line_state import LineState
 from bot.adapters.metrics import MetricsServer, Published
 from bot.core.messages import Effect, Event
 from bot.core.state import State
@@ -16,8 +18,10 @@ IDENTITY = {
     "release_id": "r",
     "content_hash": "c",
     "config_hash": "h",
+    "trading": "paper",
     "run_id": "x",
 }
+FRESH_LINE = LineState(answers=0, budget=1.0, clock_offset_s=0.01, pushing=False)
 GIVEN_BY_LOOP = dict.fromkeys(
     (
         *("data_age_seconds", "latched", "memory_limit_bytes"),
@@ -40,9 +44,9 @@ class WatchedDesk(Desk):
         self.telemetry.saw(event, effects, self.state)
         return effects
 
-    def picture(self) -> Published:
+    def picture(self, line: LineState | None = None) -> Published:
         """Publish, and return what other threads then read."""
-        self.telemetry.publish(self.state, True, GIVEN_BY_LOOP)
+        self.telemetry.publish(self.state, True, GIVEN_BY_LOOP, line)
         return self.telemetry.latest
 
 
@@ -52,14 +56,14 @@ def rich_picture() -> Published:
     telemetry.restore([trade(5.0), trade(-1.0)], [(0, 100.0), (1, 101.0), (2, 100.5)])
     desk = WatchedDesk(telemetry)
     desk.enter()
-    return desk.picture()
+    return desk.picture(replace(FRESH_LINE, pushing=True, push_age_s=3.5))
 
 
 def first_picture(symbols: int) -> Published:
     """Return the first picture of a bot that has never traded and is not ready."""
     telemetry = Telemetry(IDENTITY)
     state = State(make_world(symbols), tuple(f"S{k}-USDT-PERP" for k in range(symbols)), "t")
-    telemetry.publish(state, False, GIVEN_BY_LOOP)
+    telemetry.publish(state, False, GIVEN_BY_LOOP, FRESH_LINE)
     return telemetry.latest
 
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -43,14 +43,16 @@ class Bot:
         self.until(lambda told: told.get("source") == "bot" and told["ready"])
         return process
 
-    def spawn(self, *more: str) -> subprocess.Popen[str]:
+    def spawn(
+        self, *more: str, stdout: int | IO[str] = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start the bot."""
         words = ["paper", "--speed", "1200", "--metrics-port", "0", "--state", str(self.state)]
         process = subprocess.Popen(
             [sys.executable, "-m", "bot", *words, *more],
             env=self.env,
             cwd=self.state.parent,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -58,10 +60,12 @@ class Bot:
         return process
 
     def status(self) -> dict[str, Any]:
+        """Return what is known of the bot; {} while neither it nor its journal says anything."""
         done = self.command("status", "--json")
-        return json.loads(done.stdout) if done.stdout else {}
+        told = json.loads(done.stdout) if done.stdout else {}
+        return told if "positions" in told else {}
 
-    def until(self, wanted: Any) -> dict[str, Any]:
+    def until(self, wanted: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """Ask for the status until it is as wanted."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
@@ -70,12 +74,22 @@ class Bot:
                 return told
         raise AssertionError(f"not in time, was {self.status()}")
 
+    def kill_in_a_position(self) -> None:
+        """Run the bot until it has a position, and end it there with kill -9."""
+        while True:
+            process = self.start()
+            self.until(lambda told: told["positions"])
+            process.kill()
+            process.wait()
+            if self.status()["positions"]:  # as its journal says: it did not close in between
+                return
+
 
 @contextmanager
-def real_bot() -> Iterator[Bot]:
+def real_bot[B: Bot](kind: Callable[[Path], B] = Bot) -> Iterator[B]:
     """Yield a bot; whatever it has started is ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:  # short: a socket's path is limited
-        made = Bot(Path(folder))
+        made = kind(Path(folder))
         try:
             yield made
         finally:

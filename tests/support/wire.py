@@ -24,7 +24,7 @@ class Simulator:
     def __init__(self, words: Sequence[str]) -> None:
         keys = ["--key", KEYS.key, "--secret", KEYS.secret, "--passphrase", KEYS.passphrase]
         ports = ["--futures-port", "0", "--spot-port", "0", "--control-port", "0"]
-        self.errors = tempfile.TemporaryFile(mode="w+")
+        self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed by `close`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ops", "exchange", "--json", *ports, *keys, *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},

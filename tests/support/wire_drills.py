@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Credentials, Site
@@ -33,6 +32,7 @@ from bot.shell.progress import Progress
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
+from ops.exchange.hand_clock import HandClock
 from tests.support.lasting import BUSY
 from tests.support.wire import KEYS, Simulator
 
@@ -55,24 +55,6 @@ SETTINGS = (
     "reversion.reward=1.0",
     f"exchange.timeout_s={TIMEOUT_S}",
 )
-
-
-class HandClock(ExchangeClock):
-    """Exchange time as far as somebody moves it, and what the exchange says of itself on top."""
-
-    def __init__(self, now_ms: int) -> None:
-        super().__init__()
-        self.now_ms = self.begin_ms = now_ms
-        self.skew_ms = 0
-
-    def now(self) -> int:
-        return self.now_ms + self.skew_ms
-
-    def told(self, exchange_ms: int, asked_s: float, answered_s: float) -> None:
-        self.skew_ms = exchange_ms - self.now_ms
-
-    def seconds(self) -> float:
-        return (self.now_ms - self.begin_ms) / 1000.0
 
 
 class LoopClock:
@@ -176,11 +158,15 @@ class WireDrill:
     def turn(self, by_ms: int = 0) -> None:
         """Let time pass for everybody, and the loop turn until it has nothing more to do."""
         self.clock.now_ms = self.exchange.advance(by_ms or self.step())
+        self.meanwhile()
         for _ in range(TURNS):
             self.daemon.turn()
             if not self.wait_for_wire():
                 break
         self.watch()
+
+    def meanwhile(self) -> None:
+        """What others do before the bot has its turn."""
 
     def wait_for_wire(self) -> bool:
         """Wait until nothing is under way; return whether there was something to take."""

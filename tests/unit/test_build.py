@@ -53,6 +53,8 @@ def test_the_defaults_are_those_of_the_kernel() -> None:
         ("risk.fast_drawdown_minutes=30", "fast_window_ms", 1_800_000),
         ("risk.correlation_limit=0.7", "correlation_limit", 0.7),
         ("risk.tier_hysteresis=0.1", "tier_hysteresis", 0.1),
+        ("timing.uncovered_alert_s=4", "uncovered_alert_ms", 4_000),
+        ("timing.uncovered_close_s=12.5", "uncovered_close_ms", 12_500),
         ("stops.min=0.03", "stop_min", 0.03),
         ("stops.max=0.04", "stop_max", 0.04),
         ("stops.atr=3", "stop_atr", 3.0),

@@ -195,7 +195,7 @@ def test_journal_without_specs_says_what_it_can(
     written.close(clean=True)
     code, answer = run_json(capsys, "positions")
     [held] = answer["positions"]
-    assert (code, held["contracts"], held["strategy"]) == (0, 10.0, None)
+    assert (code, held["contracts"], held["strategy"]) == (0, 10.0, "momentum")
     assert run(capsys, "positions")[0] == 0
 
 
@@ -275,7 +275,12 @@ class Exchange:
         self.calls: list[tuple[Any, ...]] = []
 
     def flatten(
-        self, state_dir: Path, reason: str, symbol: str | None, say: Callable[[str], None]
+        self,
+        state_dir: Path,
+        reason: str,
+        symbol: str | None,
+        say: Callable[[str], None],
+        credentials: Path | None,
     ) -> dict[str, object]:
         self.calls.append((state_dir, reason, symbol))
         say("killing it")
@@ -294,8 +299,36 @@ def test_kill_of_a_dead_bot(
 ) -> None:
     code, answer = run_json(capsys, "kill")
     assert (code, answer["flat"], answer["through"]) == (0, True, "exchange")
+    assert answer["latched"] is True
     assert exchange.calls == [(folder, "operator", None)]
     assert Latches(folder / "latches").read() is not None
+
+
+def test_a_kill_that_could_not_be_latched_says_so(
+    folder: Path,
+    exchange: Exchange,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Latches, "pull", full)
+    code, answer = run_json(capsys, "kill")
+    assert (code, answer["flat"], answer["latched"]) == (0, True, False)
+    _, out, err = run(capsys, "kill")
+    assert "NOT LATCHED" in err
+    assert "latched" not in out
+
+
+def test_what_goes_wrong_is_told_to_machines_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = run_json(capsys, "resume", "--reason", " ")
+    assert (code, answer["code"]) == (2, 2)
+    assert answer["error"].startswith("resume: expected --reason TEXT")
+    code, answer = run_json(capsys, "halt", "--reason", "nobody is there")
+    assert (code, answer["code"]) == (75, 75)
 
 
 def test_kill_of_a_bot_whose_loop_hangs(

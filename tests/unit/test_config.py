@@ -196,4 +196,4 @@ def test_the_hash_changes_with_everything_that_is_traded(option: str) -> None:
 
 
 def test_what_is_outside_the_hash_is_known() -> None:
-    assert {"balance", "paper", "timing", "exchange"} == NOT_TRADING
+    assert {"balance", "on_stop", "paper", "timing", "exchange"} == NOT_TRADING

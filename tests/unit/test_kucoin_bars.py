@@ -64,8 +64,10 @@ def exchange() -> Exchange:
     return Exchange()
 
 
-def feed_at(exchange: Exchange, decided_ms: int = START, now: int = START + 3_000) -> BarFeed:
-    return BarFeed(exchange, 2, MINUTE, WAIT, WARMUP, decided_ms, now)
+def feed_at(
+    exchange: Exchange, decided_ms: int = START, now: int = START + 3_000, *seen_ms: int
+) -> BarFeed:
+    return BarFeed(exchange, 2, MINUTE, WAIT, WARMUP, decided_ms, now, seen_ms)
 
 
 def events(feed: BarFeed, now: int) -> list[Event]:
@@ -147,6 +149,46 @@ def test_too_many_missed_bars_are_a_new_beginning(exchange: Exchange) -> None:
     assert len(shown) == WARMUP
     assert all(isinstance(event, History) for event in shown)
     assert isinstance(last, Cycle)
+
+
+def test_a_new_beginning_that_does_not_come_holds_no_cycle_up(exchange: Exchange) -> None:
+    """Else a loop with positions would look as if it hung, and be killed again and again."""
+    exchange.down |= {0, 1}
+    feed = feed_at(exchange)
+    told: list[Event] = []
+    last = MOST_MISSED + 10
+    for n in range(1, last):
+        told += events(feed, START + n * MINUTE + 2_000)
+        told += events(feed, START + n * MINUTE + WAIT + 2_000)
+        told += events(feed, START + n * MINUTE + 20_000)
+    cycles = [event for event in told if isinstance(event, Cycle)]
+    assert [cycle.now_ms for cycle in cycles] == [START + n * MINUTE for n in range(1, last)]
+    assert sum(isinstance(event, Rewarm) for event in told) == 1
+    exchange.down.clear()
+    now = START + (last - 1) * MINUTE + 25_000
+    shown = events(feed, now)  # the newest was decided without
+    assert [type(event) for event in shown] == [History] * (WARMUP + 8)
+    now = START + last * MINUTE + 2_000
+    assert events(feed, now) == [
+        Cycle(START + last * MINUTE, now, (bar(START + (last - 1) * MINUTE),) * 2)
+    ]
+
+
+def test_what_a_decision_had_to_do_without_is_shown_after_a_restart(exchange: Exchange) -> None:
+    decided_ms, now = START + 5 * MINUTE, START + 6 * MINUTE + 2_000
+    *shown, last = events(feed_at(exchange, decided_ms, now, START + 3 * MINUTE, decided_ms), now)
+    assert shown == [
+        History(START + 4 * MINUTE, (bar(START + 3 * MINUTE), None)),
+        History(START + 5 * MINUTE, (bar(START + 4 * MINUTE), None)),
+    ]
+    assert last == Cycle(START + 6 * MINUTE, now, (bar(START + 5 * MINUTE),) * 2)
+
+
+def test_a_restart_in_a_new_beginning_begins_anew(exchange: Exchange) -> None:
+    decided_ms, now = START + 5 * MINUTE, START + 6 * MINUTE + 2_000
+    rewarm, *shown = events(feed_at(exchange, decided_ms, now, 0, 0), now)
+    assert isinstance(rewarm, Rewarm)
+    assert len(shown) == WARMUP + 1
 
 
 def test_48_missed_bars_are_simply_shown(exchange: Exchange) -> None:

@@ -17,6 +17,7 @@ from tests.support.kucoin_samples import (
     JUNK,
     KLINES,
     MARK,
+    RATE,
     TICKER,
     changed,
     sound,
@@ -131,10 +132,35 @@ def test_prices_and_times() -> None:
             parse.server_time(time)
 
 
+def test_settled_funding() -> None:
+    later = changed(RATE, timepoint=1702324800000, fundingRate="-0.0001")
+    found = parse.funding_rates([later, RATE], BTC)
+    assert found == [(1702324800000, -0.0001), (1702296000000, 2.26e-4)]
+    assert parse.funding_rates([], BTC) == []
+    for name, value in (("fundingRate", None), ("fundingRate", 0.5), ("timepoint", 1702296000)):
+        with pytest.raises(MalformedReplyError, match=name):
+            parse.funding_rates([changed(RATE, **{name: value})], BTC)
+    for data in (None, {}, [changed(RATE, symbol="ETHUSDTM")], [None]):
+        with pytest.raises(MalformedReplyError):
+            parse.funding_rates(data, BTC)
+
+
+def test_the_list_of_contracts() -> None:
+    assert parse.listed([CONTRACT, changed(CONTRACT, symbol="ETHUSDTM")]) == {
+        "XBTUSDTM",
+        "ETHUSDTM",
+    }
+    for data in (None, [{}], [None]):
+        with pytest.raises(MalformedReplyError):
+            parse.listed(data)
+
+
 PARSERS: list[tuple[Callable[[Any], object], dict[str, Any]]] = [
     (lambda value: parse.contract(value, BTC), CONTRACT),
     (lambda value: parse.ticker(value, BTC), TICKER),
     (lambda value: parse.mark_price(value, BTC), MARK),
+    (lambda value: parse.funding_rates([value], BTC), RATE),
+    (lambda value: sorted(parse.listed([value])), CONTRACT),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.latches import UNREADABLE, Latches
+from bot.adapters.latches import RESERVE_BYTES, UNREADABLE, Latches
 from tests.support.crash import in_child
 
 
@@ -30,8 +30,24 @@ def test_the_first_pull_is_kept_until_a_person_releases_it(latches: Latches) -> 
     assert latches.pull("drawdown", "again", "radbot", 7)
 
 
-def test_a_damaged_latch_is_a_latch(latches: Latches) -> None:
-    latches.file.write_text('{"cause": "kill')
+LATCH = '{"cause": "kill_switch", "reason": "r", "by": "ann", "at_ms": 5}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"cause": "kill',
+        "[]",
+        "[" * 100_000,
+        LATCH.replace("5", "Infinity"),
+        LATCH.replace("5", '"x"'),
+    ],
+    ids=["half", "list", "deep", "infinity", "word"],
+)
+def test_a_damaged_latch_is_a_latch(latches: Latches, text: str) -> None:
+    latches.file.write_text(text)
+    (latches.folder / "resume.json").write_text(text)
+    assert latches.take_resume() is None
     latch = latches.read()
     assert latch is not None
     assert latch.cause == UNREADABLE
@@ -63,3 +79,34 @@ def test_only_one_of_many_pulls_wins(latches: Latches) -> None:
     assert codes.count(0) == 1
     assert latches.read() is not None
     assert [p.name for p in latches.folder.glob(".pull.*")] == []
+
+
+ODD = "Stra\udcdfe\n\x1b[31m"
+CLEAN = "Stra?e  [31m"
+
+
+def test_what_people_write_can_be_stored_and_printed(latches: Latches) -> None:
+    latches.pull("kill_switch", ODD, ODD, 5)
+    latches.leave_resume(ODD, ODD, 6)
+    for latch in (latches.read(), latches.take_resume()):
+        assert latch is not None
+        assert (latch.reason, latch.by) == (CLEAN, CLEAN)
+
+
+def test_what_an_older_release_wrote_can_be_printed_too(latches: Latches) -> None:
+    """It escaped what is no character, and so kept it."""
+    for name in ("kill.json", "resume.json"):
+        (latches.folder / name).write_text(LATCH.replace('"r"', '"Stra\\udcdfe"'))
+    for latch in (latches.read(), latches.take_resume()):
+        assert latch is not None
+        assert latch.reason == "Stra?e"
+
+
+@pytest.mark.parametrize("letter", ['"', "\\", "\0", "\udcdf", "\U0001f4a5", "x"])
+def test_a_latch_fits_into_its_reserve_whatever_is_written(latches: Latches, letter: str) -> None:
+    latches.pull(letter * 9_000, letter * 9_000, letter * 9_000, 5)
+    assert latches.file.stat().st_size == RESERVE_BYTES
+    latch = latches.read()
+    assert latch is not None
+    assert latch.cause != UNREADABLE
+    assert len(latch.reason) >= 250

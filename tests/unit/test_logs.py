@@ -4,12 +4,14 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.logs import REDACTED, LineFormatter, redact, set_up
+from bot.adapters.logs import REDACTED, LineFormatter, file_handler, redact, set_up
 
 SECRET = 'p4ss"phräse\n9'
 
@@ -99,3 +101,27 @@ def test_a_wrong_format_and_a_broken_stream_harm_nobody(root: logging.Logger) ->
     set_up(closed, as_json=True)
     closed.close()
     logging.getLogger("radbot").warning("nobody hears this")
+
+
+def test_a_log_file_is_clean_and_its_trouble_is_silent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.Logger("file")
+    handler = file_handler(tmp_path / "bot.log", [SECRET])
+    logger.addHandler(handler)
+    logger.info("order %s refused: token=abc123", SECRET)
+    text = (tmp_path / "bot.log").read_text(encoding="utf-8")
+    assert SECRET not in text
+    assert "abc123" not in text
+    assert text.endswith(f"order {REDACTED} refused: token={REDACTED}\n")
+    logger.removeHandler(handler)
+    handler.close()
+    if Path("/dev/full").exists():  # a disk without room
+        full = file_handler(Path("/dev/full"))
+        logger.addHandler(full)
+        for _ in range(3):
+            logger.info("no room for this")
+        logger.removeHandler(full)
+        with suppress(OSError):
+            full.close()
+    assert capsys.readouterr() == ("", "")

@@ -1,6 +1,7 @@
 """Messages for people: whole files that sort by time, bounded, and never an exception."""
 
 import json
+import time
 from pathlib import Path
 
 from bot.adapters.outbox import MOST_FILES, MOST_WAITING, Outbox, ulid, ulid_ms
@@ -10,12 +11,15 @@ WEEK_S = 7 * 86_400
 
 def test_a_message_is_a_file_with_everything_a_notifier_needs(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox", host="h1")
+    before_ms = int(time.time() * 1000)
     outbox.put("CRITICAL", "uncovered", "radbot: uncovered", "x" * 9_000, 7)
+    outbox.flush()
     [path] = (tmp_path / "outbox").iterdir()
     told = json.loads(path.read_text())
     assert path.stem == told["id"]
     assert told["incident_key"] == "h1/uncovered"
-    assert (told["severity"], told["at_ms"]) == ("CRITICAL", 7)
+    assert (told["severity"], told["market_ms"]) == ("CRITICAL", 7)
+    assert before_ms <= told["at_ms"] <= int(time.time() * 1000)
     assert len(told["body"]) <= 4_096
     assert told["body"].endswith("(cut here)")
 
@@ -24,8 +28,20 @@ def test_names_sort_by_time_also_within_a_millisecond(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     for i in range(50):
         outbox.put("INFO", "x", "t", str(i), i)
+    outbox.flush()
     names = sorted(path for path in tmp_path.glob("*.json"))
     assert [json.loads(path.read_text())["body"] for path in names] == [str(i) for i in range(50)]
+
+
+def test_a_message_costs_no_disk_before_it_is_time_for_that(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for i in range(MOST_WAITING):
+        outbox.put("WARNING", "x", "t", str(i), i)
+    assert list(tmp_path.iterdir()) == []
+    outbox.put("WARNING", "x", "t", "one too many", 0)  # nothing is lost for want of room
+    assert len(list(tmp_path.iterdir())) == MOST_WAITING
+    outbox.flush()
+    assert len(list(tmp_path.iterdir())) == MOST_WAITING + 1
 
 
 def test_a_ulid_holds_its_time() -> None:

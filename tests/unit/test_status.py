@@ -10,6 +10,7 @@ import pytest
 from bot.core.kernel.codes import SHORT
 from bot.core.messages import Command
 from bot.core.modes import Cause
+from bot.core.text import MOST_BYTES
 from bot.shell.control import LONGEST_S, PATIENCE_S, STALLED_S, Commands
 from bot.shell.status import describe, describe_trade, select
 from tests.support.states import Desk, make_state
@@ -289,3 +290,14 @@ def test_every_cause_can_be_described() -> None:
     for cause in Cause:
         state.modes.tighten(cause, 1)
     assert len(describe(state)["causes"]) == len(Cause)
+
+
+def test_words_of_people_are_clean_before_anybody_has_them() -> None:
+    room = Room()
+    next(room.ask("kill", reason="Stra\udcdfe", by="an\ud800n"))
+    assert room.said == ["latch Stra?e an?n with 0 asked", "wake"]
+    [request] = room.commands.take()
+    assert request.fields["reason"] == "Stra?e"
+    next(room.ask("halt", reason="x" * 5_000))
+    [request] = room.commands.take()
+    assert len(request.fields["reason"]) == MOST_BYTES

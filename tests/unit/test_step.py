@@ -4,12 +4,16 @@ Stops and their deadlines are in test_step_protection.py, modes, limits and the 
 test_step_modes.py, races over a simulated exchange in tests/property/test_protection.py.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.codes import END, LIQUIDATION, SIGNAL, STOP, TARGET
+from bot.core.market import Bar
 from bot.core.messages import (
     Command,
+    Cycle,
     Finish,
     FundingSettled,
     Level,
@@ -224,10 +228,39 @@ def test_funding_belongs_to_the_position() -> None:
     assert desk.trades[0].funding == -1.5
 
 
+def test_funding_that_is_told_late_is_no_part_of_the_next_trade() -> None:
+    desk = in_a_trade()
+    desk.fill("stop", 10.0, 99.0)
+    assert desk.feed(FundingSettled(desk.now, 0, -1.5)) == []
+    assert desk.state.world.account.funding == -1.5
+    assert desk.position.funding == 0.0
+
+
 def test_a_fill_beyond_the_position_is_a_broken_promise() -> None:
     desk = in_a_trade()
     with pytest.raises(InvariantError, match="filled 11"):
         desk.fill("stop", 11.0, 99.0)
+
+
+@pytest.mark.parametrize(("before", "ours"), [(10.0, 0.0), (6.0, 4.0)])
+def test_an_exit_that_closes_what_others_hold_here_is_foreign(before: float, ours: float) -> None:
+    # Somebody has added as much by hand, and closes a part of it while our exit is under way.
+    desk = in_a_trade()
+    desk.bars(98.0)
+    theirs = OrderFilled(desk.now, "app1", "x1", before, 98.0, 0.0, 0, -1)
+    assert [n.kind for n in notices(desk.feed(theirs))] == ["external_position_change"]
+    wallet = desk.state.world.account.realised - desk.state.world.account.fees
+    told = OrderFilled(desk.now, desk.find("exit").request.client_id, "f9", 10.0, 97.0, 1.0)
+    assert desk.feed(told) == []  # the fill that it needs may be told late
+    desk.wait(5)
+    effects = desk.feed(replace(told, now_ms=desk.now))
+    assert Cause.FOREIGN_ORDER in desk.state.modes.causes
+    assert f"closed {10.0 - ours:g} contracts that are not ours" in str(effects)
+    assert desk.position.contracts == 0.0
+    assert not placed(desk.wait(2))
+    assert not any(order.role is Role.EXIT for order in desk.state.orders.values())
+    booked = desk.state.world.account.realised - desk.state.world.account.fees - wallet
+    assert booked == pytest.approx(ours * (97.0 - 101.1) - 1.0 * ours / 10.0)
 
 
 def test_time_does_not_run_backwards() -> None:
@@ -243,6 +276,18 @@ def test_time_does_not_run_backwards() -> None:
 def test_the_same_instant_again_is_not_backwards() -> None:
     desk = in_a_trade()
     assert desk.feed(Tick(desk.now)) == []
+
+
+def test_what_a_late_bar_leads_to_is_of_when_it_came() -> None:
+    # A tick without effects is in no journal, and a replay must come to the same without it.
+    ticked, replayed = in_a_trade(), in_a_trade()
+    end = ticked.close_ms + 60_000
+    cycle = Cycle(end, end + 2_300, (Bar(101.0, 101.0, 99.5, 99.5, 1.0),))
+    ticked.feed(Tick(end + 2_100))
+    for desk in (ticked, replayed):
+        assert placed(desk.feed(cycle), Role.EXIT)
+        assert desk.find("exit").sent_ms == desk.now == end + 2_300
+    assert ticked.state.digest() == replayed.state.digest()
 
 
 def test_the_end_closes_what_is_open() -> None:

@@ -96,6 +96,18 @@ def test_more_than_ten_errors_in_an_hour_reduce_only_until_thirty_quiet_minutes(
     assert desk.state.modes.name == "RUN"
 
 
+def test_errors_that_are_over_are_told_under_a_stricter_mode_too() -> None:
+    desk = unprotected()
+    refuse_stops(desk, 11)
+    desk.accept("stop")
+    desk.say(Command.HALT, "drill")
+    last_error = desk.state.last_error_ms
+    desk.feed(Tick(last_error + ERROR_QUIET_MS - 1))
+    effects = desk.feed(Tick(last_error + ERROR_QUIET_MS))
+    assert causes(desk) == {Cause.OPERATOR_HALT}
+    assert [n.kind for n in notices(effects)] == ["errors_over"]  # so that it is in the journal
+
+
 def test_ten_errors_of_an_earlier_hour_do_not_count() -> None:
     desk = unprotected()
     refuse_stops(desk, 10)
@@ -344,3 +356,12 @@ def test_a_close_takes_an_entry_that_is_under_way_with_it() -> None:
     desk.cancelled("entry")
     assert desk.position.contracts == 0.0
     assert desk.state.guards[0].closing is False
+
+
+def test_a_bot_that_is_being_stopped_enters_nothing_and_says_nothing_of_it() -> None:
+    desk = Desk()
+    assert notices(desk.feed(Condition(desk.now, Cause.STOPPING, True))) == []
+    assert desk.state.modes.name == "HALT"
+    assert placed(desk.bars(101.0)) == []
+    desk.feed(Condition(desk.now, Cause.STOPPING, False))
+    assert desk.state.modes.name == "RUN"

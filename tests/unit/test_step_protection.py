@@ -109,6 +109,17 @@ def test_an_uncovered_position_is_retried_told_about_and_closed() -> None:
     assert alarms == [(5, Level.CRITICAL)]
 
 
+def test_how_long_a_position_may_be_uncovered_is_a_parameter() -> None:
+    params = eager_params(uncovered_alert_ms=2_000, uncovered_close_ms=4_000)
+    desk = Desk(make_state(params=params))
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    assert notices(desk.wait(1), "uncovered") == []
+    assert [n.level for n in notices(desk.wait(1), "uncovered")] == [Level.CRITICAL]
+    assert placed(desk.wait(1), Role.EXIT) == []
+    assert [o.role for o in placed(desk.wait(1), Role.EXIT)] == [Role.EXIT]
+
+
 def test_a_stop_without_an_answer_is_not_sent_twice() -> None:
     desk = Desk()
     desk.bars(101.0)

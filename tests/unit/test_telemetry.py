@@ -2,12 +2,16 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from bot.core.market import DAY_MS
+from bot.adapters.line_state import LineState
+from bot.core.market import DAY_MS, Bar
 from bot.core.messages import (
+    Condition,
     Cycle,
+    History,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
@@ -17,6 +21,7 @@ from bot.core.messages import (
     Tick,
     TradeClosed,
 )
+from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown
 from bot.core.performance import sharpe_ratio
 from bot.shell.telemetry import DAYS, KINDS, MOST_SENT, Telemetry
@@ -224,3 +229,90 @@ def test_a_picture_shares_nothing_with_what_goes_on_counting() -> None:
     desk.enter()
     telemetry.error("timeout")
     assert {name: dict(found) for name, found in picture.samples.items()} == before
+
+
+MONEY = {
+    "equity_usdt": 1_003.0,
+    "wallet_usdt": 1_000.0 + 70.0 - 5.0 + 11.0,  # deposits, realised, fees, funding
+    "day_start_equity_usdt": 1_020.0,
+    "daily_loss_ratio": 0.013,
+    "drawdown_ratio": 0.027,
+    "max_drawdown_ratio": 0.041,
+    "fast_drawdown_ratio": 0.019,
+    "total_profit_usdt": 3.0,
+    "realised_profit_usdt": 70.0,
+    "fees_paid_usdt": 5.0,
+    "funding_received_usdt": 11.0,
+    "unrealised_profit_usdt": 0.0,
+    "cycles_total": 23.0,
+    "trades_total": 7.0,
+    "market_time_seconds": 29.0,
+}
+
+
+def test_every_number_of_the_account_has_its_own_name() -> None:
+    state = make_state()
+    account = state.world.account
+    state.now_ms = 29_000
+    account.deposits, account.equity, account.day_equity = 1_000.0, 1_003.0, 1_020.0
+    account.realised, account.fees, account.funding = 70.0, 5.0, 11.0
+    account.daily_loss, account.drawdown, account.max_drawdown = 0.013, 0.027, 0.041
+    account.fast_drawdown = 0.019
+    account.cycles, account.trades = 23, 7
+    telemetry = Telemetry(IDENTITY)
+    telemetry.publish(state, True, {})
+    samples = telemetry.latest.samples
+    assert {name: samples[name][()] for name in MONEY} == pytest.approx(MONEY)
+    assert len(set(MONEY.values())) == len(MONEY)  # no two can be mistaken for each other
+
+
+def test_times_of_cycle_and_account_are_those_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10.0]
+    telemetry = Telemetry(IDENTITY, lambda: now[0])
+    monkeypatch.setattr("bot.shell.telemetry.time.time", lambda: 1_700_000_000.0 + now[0])
+    assert shown(telemetry, "last_cycle_timestamp_seconds")[()] == 0.0
+    assert shown(telemetry, "reconcile_age_seconds")[()] == 0.0
+    now[0] = 15.0
+    telemetry.saw(Cycle(60_000, 0, (None,)), [], make_state())
+    assert shown(telemetry, "last_cycle_timestamp_seconds")[()] == 1_700_000_015.0
+    assert shown(telemetry, "reconcile_age_seconds")[()] == 5.0
+    now[0] = 20.0
+    telemetry.account_read()
+    now[0] = 22.0
+    assert shown(telemetry, "last_account_timestamp_seconds")[()] == 1_700_000_020.0
+    assert shown(telemetry, "reconcile_age_seconds")[()] == 2.0
+    assert shown(telemetry, "last_cycle_timestamp_seconds")[()] == 1_700_000_015.0
+
+
+def test_data_is_as_old_as_the_newest_bar_with_prices() -> None:
+    telemetry, bar = Telemetry(IDENTITY), Bar(1.0, 1.0, 1.0, 1.0, 1.0)
+    telemetry.saw(History(120_000, (None, bar)), [], make_state())
+    telemetry.saw(Cycle(180_000, 180_000, (None, None)), [], make_state())
+    telemetry.saw(History(60_000, (bar, None)), [], make_state())
+    assert telemetry.data_ms == 120_000
+    telemetry.saw(Cycle(240_000, 240_000, (bar, None)), [], make_state())
+    assert telemetry.data_ms == 240_000
+
+
+def test_the_line_to_the_exchange_is_shown_as_far_as_there_is_one() -> None:
+    desk = WatchedDesk(Telemetry(IDENTITY))
+    samples = desk.picture().samples
+    assert samples["exchange_connected"] == {("rest",): 1.0}
+    assert not {"request_budget_ratio", "clock_offset_seconds"} & set(samples)
+    line = LineState(answers=1, budget=0.25, clock_offset_s=-0.5)
+    samples = desk.picture(line).samples
+    assert samples["exchange_connected"] == {("rest",): 1.0}
+    assert samples["request_budget_ratio"] == {(): 0.25}
+    assert samples["clock_offset_seconds"] == {(): -0.5}
+    desk.feed(Condition(desk.now, Cause.EXCHANGE_UNREACHABLE, True))
+    samples = desk.picture(replace(line, pushing=True)).samples
+    assert samples["exchange_connected"] == {("rest",): 0.0, ("websocket",): 1.0}
+    assert "websocket_push_age_seconds" not in samples
+    samples = desk.picture(replace(line, pushing=False, push_age_s=7.5)).samples
+    assert samples["exchange_connected"]["websocket",] == 0.0
+    assert samples["websocket_push_age_seconds"] == {(): 7.5}
+
+
+def test_paper_and_live_are_told_apart() -> None:
+    [labels] = shown(Telemetry({**IDENTITY, "trading": "live"}), "build_info")
+    assert labels[-1] == "live"

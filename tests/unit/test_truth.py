@@ -314,3 +314,50 @@ def test_reconcile_can_be_broken_off_anywhere() -> None:
             desk.feed(event)
         seen(desk, snapshot)
         assert desk.state.digest() == whole, prefix
+
+
+def test_a_stop_under_a_position_that_our_books_have_lost_stays() -> None:
+    """All that protects it; a journal that was lost must not leave it bare."""
+    desk = Desk()
+    lost = {
+        "holdings": (Holding(1, 5.0, 100.0),),
+        "open_orders": (OrderReport("t-8-stop", 0, True), OrderReport("t-9-target", 0, True)),
+    }
+    assert cancels(seen(desk, read(desk, **lost))) == ["t-9-target"]
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(seen(desk, read(desk, **lost))) == ["stray_order", "foreign_order"]
+    gone = read(desk, open_orders=lost["open_orders"][:1])
+    assert cancels(seen(desk, gone)) == ["t-8-stop"]
+
+
+def test_a_doubt_about_the_account_is_known_and_ends() -> None:
+    desk = in_a_trade()
+    assert not desk.state.doubted
+    ours = read(desk).wallet
+    seen(desk, read(desk, wallet=ours + 1.0))  # less than a jump
+    assert desk.state.doubted
+    assert desk.state.wallet_doubts == 0
+    seen(desk, read(desk))
+    assert not desk.state.doubted
+    assert seen(desk, read(desk)) == []
+    seen(desk, read(desk, holdings=(Holding(1, 4.0, 100.0),)))
+    assert desk.state.doubted
+    seen(desk, read(desk))
+    assert not desk.state.doubted
+    for cause in (Cause.EQUITY_JUMP, Cause.FOREIGN_ORDER):
+        desk.state.modes.tighten(cause, 1)
+        assert desk.state.doubted
+        desk.state.modes.causes.clear()
+
+
+def test_a_person_who_resumes_accepts_no_difference_that_has_gone() -> None:
+    desk = in_a_trade()
+    account, ours = desk.state.world.account, read(desk).wallet
+    seen(desk, read(desk, wallet=ours + 50.0))
+    desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk, wallet=ours + 50.0))
+    seen(desk, read(desk, wallet=ours + 5.0))
+    seen(desk, read(desk))
+    deposits = account.deposits
+    desk.say(Command.RESUME, "the list of records was late")
+    assert account.deposits == deposits

@@ -81,6 +81,10 @@ class Params:
     cross_target: float = 0.04
     use_indicators: int = 1
     """0 where only ema_cross runs: the other indicators are not kept"""
+    uncovered_alert_ms: int = 5_000
+    """a position without a full stop is CRITICAL after this; only where orders are real"""
+    uncovered_close_ms: int = 15_000
+    """and closed after this"""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,33 @@
+"""The files of an SQLite database: who may read them, and how large its write-ahead log is."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MODE = 0o640
+"""the group reads: dashboard and notifier (DESIGN section 6)"""
+LOG_BYTES = 8 * 2**20
+"""a write-ahead log larger than this is moved into its database and cut"""
+
+
+def prepare(path: Path) -> None:
+    """Make the file, or its rights right, before it is opened: SQLite gives the files beside it the
+    rights that it finds. Raises OSError."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, MODE))
+    for file in (path, log_of(path), path.with_name(f"{path.name}-shm")):
+        with suppress(FileNotFoundError):  # by the umask, or by an older release, they are narrower
+            if file.stat().st_mode & 0o777 != MODE:
+                file.chmod(MODE)
+
+
+def log_of(path: Path) -> Path:
+    """Return the write-ahead log of a database."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def log_size(path: Path) -> int:
+    """Return how large the write-ahead log of a database is, bytes."""
+    try:
+        return log_of(path).stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""The KuCoin wire simulator: HTTP and WebSocket around the simulated exchange, profile `tick`."""

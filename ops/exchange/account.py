@@ -1,0 +1,160 @@
+"""The account: which orders there are, what it holds, what money is free.
+
+`door` lets orders in, `answers` turns what the market says into orders, fills and news; both work
+on an Account. In the simulated exchange an order is known by its order id; the clientOid is the
+wire's alone.
+
+Bounded: the newest `KEPT_DONE` finished orders can be read, `KEPT_IDS` clientOids are remembered.
+"""
+
+from collections import deque
+from typing import Any, Protocol
+
+from bot.sim.full_exchange import FullExchange
+from ops.exchange import news
+from ops.exchange.names import wire_symbol
+from ops.exchange.orders import WireOrder
+from ops.exchange.positions import Track, isolated_margin, position_view, unrealised
+from ops.exchange.statements import Statements
+
+KEPT_DONE = 5_000
+KEPT_IDS = 200_000
+
+
+class Listing(Protocol):
+    """What the account needs to know of the market."""
+
+    symbols: tuple[str, ...]
+
+    def index(self, wire: object) -> int:
+        """Return the symbol of a wire name; raise RefusedError when there is none."""
+
+    def check_open(self, k: int) -> None:
+        """Raise RefusedError while the symbol does not trade."""
+
+    def is_listed(self, k: int) -> bool:
+        """Return whether the contract is still on the market."""
+
+    def rate_at(self, k: int, ms: int) -> float:
+        """Return the funding rate of a settlement."""
+
+
+class Account:
+    """One account of one key."""
+
+    def __init__(self, exchange: FullExchange, listing: Listing, publish: news.Publish) -> None:
+        self.exchange = exchange
+        self.ledger = exchange.ledger
+        self.listing = listing
+        self.publish = publish
+        self.statements = Statements()
+        self.orders: dict[str, WireOrder] = {}
+        """live and finished ones by order id, oldest first"""
+        self.live: dict[str, WireOrder] = {}
+        self.done: deque[str] = deque()
+        self.order_ids: dict[str, str] = {}
+        """clientOid -> order id, of every order there was, as far back as is remembered"""
+        self.duplicates: deque[str] = deque(maxlen=1_000)
+        self.tracks = [Track() for _ in exchange.specs]
+        self.margin_modes = ["ISOLATED" for _ in exchange.specs]
+        self.cross_leverage = [1.0 for _ in exchange.specs]
+        self.hedged = False
+        self.numbered = 0
+        self.versions = 0
+        self.changed: set[int] = set()
+        """symbols whose position has changed since the last news"""
+        self.wallet_changed = False
+
+    def add(self, order: WireOrder) -> None:
+        """Take an order in that has passed the door."""
+        self.orders[order.order_id] = self.live[order.order_id] = order
+        self.order_ids[order.client_oid] = order.order_id
+        if len(self.order_ids) > KEPT_IDS:
+            del self.order_ids[next(iter(self.order_ids))]
+
+    def remember(self, order: WireOrder) -> None:
+        """Keep an order that is over, as long as there is room."""
+        del self.live[order.order_id]
+        self.done.append(order.order_id)
+        if len(self.done) > KEPT_DONE:
+            del self.orders[self.done.popleft()]
+
+    def find(self, order_id: str) -> WireOrder | None:
+        """Return the order of this id, one on its way included."""
+        return self.orders.get(order_id)
+
+    def find_client(self, client_oid: str) -> WireOrder | None:
+        """Return the order of this clientOid, one on its way included."""
+        return self.orders.get(self.order_ids.get(client_oid, ""))
+
+    def order_margin(self) -> float:
+        """Return what live entries have reserved, USDT."""
+        return sum(o.needs_margin(self.exchange.specs[o.symbol]) for o in self.live.values())
+
+    def available(self) -> float:
+        """Return what is free for new orders, USDT."""
+        return self.ledger.free_margin() - self.order_margin()
+
+    def overview(self) -> dict[str, Any]:
+        """Return `GET /api/v1/account-overview`; its sums hold (API reference 4.1)."""
+        profit, tied = 0.0, 0.0
+        for k, held in enumerate(self.ledger.held):
+            if held.side != 0:
+                profit += unrealised(held, self.ledger.marks[k], self.exchange.specs[k])
+                tied += isolated_margin(held, self.exchange.specs[k])
+        order_margin = self.order_margin()
+        available = self.ledger.wallet - tied - order_margin
+        return {
+            "accountEquity": self.ledger.wallet + profit,
+            "unrealisedPNL": profit,
+            "marginBalance": self.ledger.wallet,
+            "positionMargin": tied + profit,
+            "orderMargin": order_margin,
+            "frozenFunds": 0.0,
+            "availableBalance": available,
+            "currency": "USDT",
+            "riskRatio": 0.0,
+            "maxWithdrawAmount": max(0.0, available),
+            "availableMargin": available,
+        }
+
+    def position(self, k: int, now: int) -> dict[str, Any]:
+        """Return the position on symbol `k` in the wire's shape; the want of one has zeros."""
+        return position_view(
+            k,
+            self.listing.symbols[k],
+            self.ledger,
+            self.tracks[k],
+            self.exchange.params,
+            self.margin_modes[k],
+            now,
+        )
+
+    def deposit(self, amount: float, now: int) -> None:
+        """Note the money that was there when the account was opened."""
+        self.statements.book(now, "TransferIn", amount, amount, "Transferred from Funding Account")
+
+    def transfer(self, amount: float, now: int, remark: str) -> None:
+        """Put money in or take it out (negative), USDT."""
+        self.ledger.wallet += amount
+        type_ = "TransferIn" if amount > 0.0 else "TransferOut"
+        self.statements.book(now, type_, amount, self.ledger.equity(), remark)
+        self.wallet_changed = True
+
+    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
+        """Publish to the owner of the account."""
+        self.publish(topic, subject, data, private=True)
+
+    def tell_changes(self, now: int) -> None:
+        """Tell of the positions and the wallet that have changed since the last time."""
+        for k in sorted(self.changed):
+            name = wire_symbol(self.listing.symbols[k])
+            data = self.position(k, now) | {"changeReason": "positionChange"}
+            del data["id"]
+            self.tell(f"{news.POSITION}:{name}", "position.change", data)
+        if self.changed or self.wallet_changed:
+            self.versions += 1
+            data = news.wallet_change(self.overview(), self.versions, now)
+            self.tell(news.WALLET, "walletBalance.change", data)
+        self.changed.clear()
+        self.wallet_changed = False

@@ -1,0 +1,51 @@
+"""One WebSocket client: what it listens to, and the frames that still have to be written to it."""
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import WSCloseCode, web
+
+CLOSE_S = 1.0  # for a client's answer to a close
+
+
+class Connection:
+    """Nobody waits for a client: frames are queued, and a reader that is too slow is cut off."""
+
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, name: str, most_waiting: int
+    ) -> None:
+        self.socket, self.name = socket, name
+        self.transport = request.transport
+        self.private = False
+        self.spot = False
+        self.opened_ms = 0
+        """market time"""
+        self.topics: set[str] = set()
+        self.swapped: list[str] = []
+        """frames that change places with the next one"""
+        self.finished = False
+        self.waiting: asyncio.Queue[str | None] = asyncio.Queue(most_waiting)
+        self.ended = asyncio.Event()
+
+    def put(self, frame: str | None) -> None:
+        """Queue a frame; None closes the connection behind what is queued."""
+        if self.finished:
+            return
+        self.finished = frame is None
+        try:
+            self.waiting.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.abort()
+
+    async def write(self) -> None:
+        """Write what is queued until the connection ends."""
+        with suppress(ConnectionError):
+            while (frame := await self.waiting.get()) is not None:
+                await self.socket.send_str(frame)
+            await self.socket.close(code=WSCloseCode.GOING_AWAY, drain=False)
+
+    def abort(self) -> None:
+        """End the connection without a word."""
+        self.finished = True
+        if self.transport is not None:
+            self.transport.abort()

@@ -1,0 +1,257 @@
+"""The control endpoint, on loopback only: what is true, what time it is, and what goes wrong.
+
+JSON in and out; a wrong request is answered 400 with {"error": text}.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from bot.core.errors import InputError
+from bot.core.market import parse_symbol
+from ops.exchange import door
+from ops.exchange.names import decimal_text, wire_symbol
+from ops.exchange.orders import true_view
+from ops.exchange.refusal import RefusedError
+from ops.exchange.wire import Wire
+
+APP = "app"
+"""begins the clientOids of orders that people place in the exchange's app"""
+FAR = 0.5  # of the mark: where a foreign order never trades
+
+type Action = Callable[[Wire, dict[str, Any]], Awaitable[Any]]
+
+
+async def truth(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that is so, whatever the wire says."""
+    now = wire.catch_up()
+    account, market = wire.account, wire.market
+    ledger = account.ledger
+    return {
+        "now_ms": now,
+        "wallet": ledger.wallet,
+        "equity": ledger.equity(),
+        "orders": [true_view(order) for order in account.live.values()],
+        "positions": [
+            {
+                "symbol": market.symbols[k],
+                "side": held.side,
+                "contracts": int(held.contracts),
+                "entry_price": held.entry_price,
+                "mark": ledger.marks[k],
+                "leverage": held.leverage,
+            }
+            for k, held in enumerate(ledger.held)
+            if held.side != 0
+        ],
+        "fills": [fill.true_view() for fill in account.statements.fills],
+        "finished": [
+            {
+                "client_id": order.client_oid,
+                "order_id": order.order_id,
+                "filled": order.filled,
+                "refusal": order.refusal,
+            }
+            for order in account.orders.values()
+            if not order.live
+        ],
+        "funding": [
+            {
+                "id": str(record.number),
+                "symbol": record.name,
+                "amount": record.amount,
+                "ms": record.ms,
+            }
+            for record in account.statements.funding
+        ],
+        "requests": dict(sorted(wire.requests.items())),
+        "duplicates": list(account.duplicates),
+        "sockets": [sorted(link.topics) for link in wire.hub.connections],
+    }
+
+
+async def advance(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Move a stepped clock."""
+    if ("to_ms" in body) == ("by_ms" in body):
+        raise InputError("advance: expected to_ms or by_ms")
+    key = "to_ms" if "to_ms" in body else "by_ms"
+    amount = body[key]
+    if isinstance(amount, bool) or not isinstance(amount, int):
+        raise InputError(f"advance: {key}: expected whole milliseconds, was {amount!r}")
+    return {"now_ms": await wire.advance(amount + (wire.now() if key == "by_ms" else 0))}
+
+
+async def list_faults(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Return every fault with how often it has fired."""
+    return {"faults": wire.faults.describe()}
+
+
+async def add_faults(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Switch faults on; return their ids."""
+    specs = body.get("faults")
+    if not isinstance(specs, list):
+        raise InputError("faults: expected a list")
+    try:
+        return {"ids": [wire.faults.add(spec) for spec in specs]}
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+async def clear_faults(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Switch every fault off."""
+    wire.faults.clear()
+    return {}
+
+
+async def outside(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Do what a person, another program or the exchange does to the account."""
+    now = wire.catch_up()
+    what = body.get("do")
+    if what == "transfer":
+        wire.account.transfer(_number(body, "amount"), now, "Transferred from Trading Account")
+    elif what == "cancel":
+        door.cancel(wire.account, wire.account.find_client(str(body.get("client_id"))), now)
+    elif what == "liquidate":
+        k = _symbol(wire, body)
+        if wire.account.ledger.held[k].side == 0:
+            raise InputError("liquidate: expected a position, was none")
+        wire.market.exchange.liquidate(k)
+    else:
+        wish = _by_hand(wire, body, _symbol(wire, body))
+        order = door.place(wire.account, wish, now)
+        wire.catch_up()
+        return {"client_id": order.client_oid, "order_id": order.order_id}
+    wire.catch_up()
+    return {}
+
+
+def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
+    """Return the body of the order with which a person does something."""
+    held, mark = wire.account.ledger.held[k], wire.account.ledger.marks[k]
+    spec = wire.market.exchange.specs[k]
+    wish: dict[str, Any] = {
+        "clientOid": f"{APP}{wire.account.numbered + 1}",
+        "symbol": wire_symbol(wire.market.symbols[k]),
+        "marginMode": wire.account.margin_modes[k],
+        "leverage": held.leverage if held.side != 0 else min(10.0, spec.max_leverage),
+    }
+    match body.get("do"):
+        case "close":
+            size = max(1, int(held.contracts * _number(body, "share", 1.0)))
+            side = "sell" if held.side > 0 else "buy"
+            return wish | {"type": "market", "side": side, "size": size, "reduceOnly": True}
+        case "rest":
+            # A buy far below the market fits any position, and none.
+            price = round(mark * FAR / spec.tick) * spec.tick
+            text = decimal_text(round(price, 10))
+            return wish | {"type": "limit", "side": "buy", "size": 1, "price": text}
+        case "enter":
+            words = {"1": "buy", "-1": "sell"}
+            wanted = words.get(str(body.get("side")), body.get("side"))
+            return wish | {"type": "market", "side": wanted, "size": body.get("contracts", 1)}
+    raise InputError(
+        f"do: expected close, liquidate, rest, enter, transfer or cancel, was {body.get('do')!r}"
+    )
+
+
+async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Change what the market or the account is."""
+    wire.catch_up()
+    account, market = wire.account, wire.market
+    match body.get("do"):
+        case "pause":
+            market.pause(_symbol(wire, body))
+        case "resume":
+            market.resume(_symbol(wire, body))
+        case "delist":
+            _delist(wire, _symbol(wire, body))
+        case "tick_size":
+            market.set_tick(_symbol(wire, body), _number(body, "tick"))
+        case "account":
+            wire.account_mode = _one_of(body, "mode", ("UNIFIED", "CLASSIC"))
+        case "margin_mode":
+            mode = _one_of(body, "mode", ("ISOLATED", "CROSS"))
+            account.margin_modes[_symbol(wire, body)] = mode
+        case "position_mode":
+            account.hedged = bool(_number(body, "mode"))
+        case "withdrawal":
+            wire.withdrawal = bool(body.get("enabled"))
+        case other:
+            raise InputError(f"do: expected a change of the market, was {other!r}")
+    return {}
+
+
+def _delist(wire: Wire, k: int) -> None:
+    now = wire.now()
+    for order in list(wire.account.live.values()):
+        if order.symbol == k:
+            door.cancel(wire.account, order, now)
+    wire.market.delist(k)
+    wire.catch_up()
+
+
+async def reset(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    """Begin anew: another account on the same market from its start."""
+    await wire.reset(body)
+    return {"now_ms": wire.now()}
+
+
+def _symbol(wire: Wire, body: dict[str, Any]) -> int:
+    name = body.get("symbol")
+    if isinstance(name, str):
+        found = name if name in wire.market.wire else wire_symbol(parse_symbol(name))
+        if found in wire.market.wire:
+            return wire.market.wire[found]
+    raise InputError(f"symbol: expected one of {', '.join(wire.market.symbols)}, was {name!r}")
+
+
+def _number(body: dict[str, Any], key: str, default: float | None = None) -> float:
+    value = body.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{key}: expected a number, was {value!r}")
+    return float(value)
+
+
+def _one_of(body: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    value = body.get(key)
+    if value not in allowed:
+        raise InputError(f"{key}: expected one of {', '.join(allowed)}, was {value!r}")
+    return str(value)
+
+
+ACTIONS: list[tuple[str, str, Action]] = [
+    ("GET", "/control/truth", truth),
+    ("POST", "/control/advance", advance),
+    ("GET", "/control/faults", list_faults),
+    ("POST", "/control/faults", add_faults),
+    ("DELETE", "/control/faults", clear_faults),
+    ("POST", "/control/outside", outside),
+    ("POST", "/control/market", change_market),
+    ("POST", "/control/reset", reset),
+]
+
+
+def control_app(wire: Wire) -> web.Application:
+    """Return the control listener's application."""
+    app = web.Application()
+    for method, path, action in ACTIONS:
+        app.router.add_route(method, path, _answering(wire, action))
+    return app
+
+
+def _answering(wire: Wire, action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            body = json.loads(await request.read() or b"{}")
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            return web.json_response({"error": "expected a JSON object"}, status=400)
+        try:
+            return web.json_response(await action(wire, body))
+        except (InputError, RefusedError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    return answer

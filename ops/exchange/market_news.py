@@ -1,0 +1,139 @@
+"""What the sockets are told about the market; nothing is put together that nobody listens to."""
+
+from typing import Any
+
+from bot.sim.ticks import Quote
+from ops.exchange.candles import served
+from ops.exchange.contracts import BOOK_LEVELS, book_view, levels_at, ticker_view
+from ops.exchange.market import Market
+from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
+from ops.exchange.sockets import Hub
+
+CANDLE_WORDS = {
+    1: "1min",
+    5: "5min",
+    15: "15min",
+    30: "30min",
+    60: "1hour",
+    120: "2hour",
+    240: "4hour",
+    480: "8hour",
+    720: "12hour",
+    1440: "1day",
+    10_080: "1week",
+}
+LEVEL2 = "/contractMarket/level2"
+DEPTHS = (5, 50)
+
+type Levels = dict[float, int]
+
+
+class MarketNews:
+    """Watches one market and publishes to whoever has subscribed."""
+
+    def __init__(self, market: Market, hub: Hub) -> None:
+        self.market = market
+        self.hub = hub
+        self.shown = [(0.0, 0.0) for _ in market.symbols]
+        """last price and what was taken at it, of the book that readers know, by symbol"""
+
+    def wanted(self) -> set[str]:
+        """Return the topics that somebody listens to."""
+        return {topic for link in self.hub.connections for topic in link.topics}
+
+    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
+        self.hub.publish(topic, subject, data, private=False)
+
+    def quoted(self, quote: Quote) -> None:
+        """Tell of a new price."""
+        wanted = self.wanted()
+        self.tell_book(quote.symbol, quote.ms, wanted)
+        if not wanted:
+            return
+        market, k = self.market, quote.symbol
+        name = wire_symbol(market.symbols[k])
+        if f"/contractMarket/ticker:{name}" in wanted:
+            self.tell(f"/contractMarket/ticker:{name}", "ticker", ticker_view(market, k, quote.ms))
+        if f"/contractMarket/tickerV2:{name}" in wanted:
+            self._tell_best(name, k, quote.ms)
+        if f"/contractMarket/execution:{name}" in wanted:
+            self._tell_trade(name, k)
+        for minutes, word in CANDLE_WORDS.items():
+            topic = f"/contractMarket/limitCandle:{name}_{word}"
+            if topic in wanted and served(minutes, market.timeframe_ms):
+                self._tell_candle(topic, name, k, minutes, quote.ms)
+
+    def tell_books(self, now: int) -> None:
+        """Tell what orders have taken from the books since the last price."""
+        wanted = self.wanted()
+        for k in range(len(self.market.symbols)):
+            self.tell_book(k, now, wanted)
+
+    def tell_book(self, k: int, now: int, wanted: set[str]) -> None:
+        """Tell what has changed in a book; each change has the next number of the book."""
+        market = self.market
+        before, state = self.shown[k], (market.exchange.last[k], market.exchange.taken[k])
+        if state == before:
+            return
+        self.shown[k] = state
+        name = wire_symbol(market.symbols[k])
+        if f"{LEVEL2}:{name}" not in wanted:
+            market.sequences[k] += 1
+        else:
+            self._tell_changes(name, k, before, now)
+        for depth in DEPTHS:
+            topic = f"{LEVEL2}Depth{depth}:{name}"
+            if topic in wanted:
+                view = book_view(market, k, depth, now)
+                self.tell(topic, "level2", {**view, "ts": now, "timestamp": now})
+
+    def _tell_changes(self, name: str, k: int, before: tuple[float, float], now: int) -> None:
+        market = self.market
+        old = levels_at(market, k, BOOK_LEVELS, *before)
+        new = levels_at(market, k, BOOK_LEVELS, *self.shown[k])
+        for word, gone, come in zip(("buy", "sell"), old, new, strict=True):
+            was, now_there = _sizes(gone), _sizes(come)
+            for price in sorted(was.keys() | now_there.keys()):
+                size = now_there.get(price, 0)
+                if was.get(price) != size:
+                    market.sequences[k] += 1
+                    change = f"{decimal_text(price)},{word},{size}"
+                    data = {"sequence": market.sequences[k], "change": change, "timestamp": now}
+                    self.tell(f"{LEVEL2}:{name}", "level2", data)
+
+    def _tell_best(self, name: str, k: int, now: int) -> None:
+        view = ticker_view(self.market, k, now)
+        keys = ("symbol", "sequence", "bestBidSize", "bestBidPrice", "bestAskPrice", "bestAskSize")
+        data = {key: view[key] for key in (*keys, "ts")}
+        self.tell(f"/contractMarket/tickerV2:{name}", "tickerV2", data)
+
+    def _tell_trade(self, name: str, k: int) -> None:
+        trade = self.market.trades[k][-1]
+        data = {
+            "symbol": name,
+            "sequence": trade.number,
+            "side": side_word(trade.side),
+            "size": trade.contracts,
+            "price": decimal_text(trade.price),
+            "takerOrderId": "0",
+            "makerOrderId": "0",
+            "tradeId": trade_id(f"t{trade.number}"),
+            "ts": nanoseconds(trade.ms),
+        }
+        self.tell(f"/contractMarket/execution:{name}", "match", data)
+
+    def _tell_candle(self, topic: str, name: str, k: int, minutes: int, now: int) -> None:
+        row = self.market.candles.newest(k, minutes)
+        if row is None:
+            return
+        open_ms, open_, high, low, close, volume = row
+        texts = [decimal_text(value) for value in (open_, close, high, low)]
+        seconds, size = str(int(open_ms) // 1000), str(int(volume))
+        spec = self.market.exchange.specs[k]
+        turnover = decimal_text(round(volume * spec.multiplier * close, 8))
+        data = {"symbol": name, "candles": [seconds, *texts, turnover, size], "time": now}
+        self.tell(topic, "candle.stick", data)
+
+
+def _sizes(levels: list[list[float]]) -> Levels:
+    return {price: int(size) for price, size in levels}

@@ -1,0 +1,178 @@
+"""Everything that the listeners share: market, account, clock, sockets, faults, limits.
+
+Rules of this file: time passes here and nowhere else. Before a request is handled, the market is
+played up to now; with a stepped clock, `advance` alone plays it.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bot.core.errors import InputError
+from bot.core.kernel.params import Params
+from bot.core.messages import Event
+from bot.shell.config_schema import Costs
+from bot.sim.ticks import MARK_PULL
+from ops.exchange import answers
+from ops.exchange.account import Account
+from ops.exchange.auth import Credentials
+from ops.exchange.clock import Clock, SteppedClock, make_clock
+from ops.exchange.faults import Faults
+from ops.exchange.limits import Limits
+from ops.exchange.market import Market, Setting
+from ops.exchange.market_news import MarketNews
+from ops.exchange.sockets import Hub
+from ops.exchange.source import Source
+
+BASIS_POINTS = 1e4
+ROWS_AT_ONCE = 20  # of a long advance, before others get a turn
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a simulator is made of. Ports of 0 are free ones; without a speed time is stepped."""
+
+    source: Source
+    credentials: Credentials
+    futures_port: int = 0
+    spot_port: int = 0
+    control_port: int = 0
+    history: int = 3_000
+    seed: int = 1
+    balance: float = 10_000.0
+    speed: float | None = None
+    latency_ms: tuple[int, int] = (5, 40)
+    depth: int = 10_000
+    steps: int = 4
+    mark_pull: float = MARK_PULL
+
+    def setting(self) -> Setting:
+        return Setting(
+            self.balance,
+            self.seed,
+            self.latency_ms,
+            self.depth,
+            self.history,
+            self.steps,
+            self.mark_pull,
+        )
+
+
+def exchange_params(timeframe_ms: int) -> Params:
+    """Return fees and slippage as the configuration's defaults have them; the latency that paper
+    puts into the price is real here."""
+    costs = Costs()
+    return Params(
+        timeframe_ms=timeframe_ms,
+        maker_fee=costs.maker_fee,
+        taker_fee=costs.taker_fee,
+        slippage=(costs.spread_bps / 2 + costs.slippage_bps) / BASIS_POINTS,
+    )
+
+
+class Wire:
+    """One simulator without its listeners. `market` and `account` are new after `reset`."""
+
+    market: Market
+    account: Account
+    clock: Clock
+
+    def __init__(self, options: Options, on_event: Callable[[Event], None]) -> None:
+        self.options = options
+        self.on_event = on_event
+        self.faults = Faults(options.seed)
+        self.hub = Hub(self.faults, self.now, seed=options.seed)
+        self.limits = Limits()
+        self.requests: Counter[str] = Counter()
+        self.account_mode = "CLASSIC"
+        self.withdrawal = False
+        self.endpoint = ""
+        """where sockets connect"""
+        self.turn = asyncio.Lock()
+        self.begin(options.setting())
+
+    def begin(self, setting: Setting) -> None:
+        """Begin a life: a new account on the same market."""
+        market = Market(
+            self.options.source, exchange_params(self.options.source.timeframe_ms), setting
+        )
+        self.setting = setting
+        self.market = market
+        self.account = Account(market.exchange, market, self.hub.publish)
+        self.news = MarketNews(market, self.hub)
+        market.on_trigger = partial(answers.triggered, self.account)
+        market.on_quote = self.news.quoted
+        self.clock = make_clock(market.start_ms, self.options.speed)
+        self.account.deposit(setting.balance, market.start_ms)
+
+    async def reset(self, wanted: dict[str, Any]) -> None:
+        """Begin a life with other numbers; faults and counters are as at the start."""
+        async with self.turn:
+            self.begin(read_setting(self.setting, wanted))
+            self.faults.clear()
+            self.limits = Limits()
+            self.requests.clear()
+            self.account_mode, self.withdrawal = "CLASSIC", False
+
+    def now(self) -> int:
+        """Return the market time of this moment, ms."""
+        return self.clock.now()
+
+    def exchange_now(self) -> int:
+        """Return what the exchange's clock shows: market time, and the skew that is in force."""
+        return self.now() + self.faults.skew_ms
+
+    def catch_up(self) -> int:
+        """Play the market up to now; return the time."""
+        now = max(self.clock.now(), self.market.exchange.now_ms)
+        for event in self.market.play(now):
+            answers.take(self.account, event)
+            self.on_event(event)
+        self.account.tell_changes(now)
+        self.news.tell_books(now)
+        return now
+
+    async def advance(self, to_ms: int) -> int:
+        """Move a stepped clock to `to_ms`, row by row; return the time.
+
+        Raises
+        ------
+        InputError : time runs by itself, or would run backwards
+        """
+        if not isinstance(self.clock, SteppedClock):
+            raise InputError("advance: time runs by itself; start with --speed step")
+        async with self.turn:
+            if to_ms < self.clock.now():
+                raise InputError(f"advance: expected a time from {self.clock.now()}, was {to_ms}")
+            stride = ROWS_AT_ONCE * self.market.timeframe_ms
+            while self.clock.now() < to_ms:
+                self.clock.move(min(to_ms, self.clock.now() + stride))
+                self.catch_up()
+                await asyncio.sleep(0)
+            return self.catch_up()
+
+
+def read_setting(setting: Setting, wanted: dict[str, Any]) -> Setting:
+    """Return a setting with the numbers of a reset; raise InputError when they make no sense."""
+    known = {"balance", "seed", "skip", "latency_ms", "depth"}
+    for key, value in wanted.items():
+        if key not in known:
+            raise InputError(f"reset: expected only {', '.join(sorted(known))}, was {key!r}")
+        if key != "latency_ms" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"reset: {key}: expected a number, was {value!r}")
+    latency = wanted.get("latency_ms", setting.latency_ms)
+    if isinstance(latency, int):
+        latency = (latency, latency)
+    if len(latency) != 2 or not all(isinstance(ms, int) for ms in latency):
+        raise InputError(f"reset: latency_ms: expected [least, most], was {latency!r}")
+    return replace(
+        setting,
+        balance=float(wanted.get("balance", setting.balance)),
+        seed=int(wanted.get("seed", setting.seed)),
+        history=int(wanted.get("skip", setting.history)),
+        depth=int(wanted.get("depth", setting.depth)),
+        latency_ms=(latency[0], latency[1]),
+    )

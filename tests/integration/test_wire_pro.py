@@ -1,0 +1,159 @@
+"""The wire simulator's sockets under unmodified ccxt.pro, fed by orders that are sent over REST."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import ccxt.pro
+
+from ops.exchange.server import WireExchange
+from tests.support.wire_client import SYMBOL, Client, until
+from tests.support.wire_desk import MINUTE, PAST, START, options, source
+
+PRICES = [100.0] * PAST
+TRADE = {"leverage": 5, "marginMode": "isolated"}
+QUOTE_MS = MINUTE // 12
+
+
+class Listener:
+    """A ccxt.pro client, and the sockets of the simulator it listens to."""
+
+    def __init__(self, exchange: WireExchange) -> None:
+        self.client = Client(ccxt.pro.kucoinfutures, exchange.start())
+        self.exchange = exchange
+
+    async def subscribed(self, call: Coroutine[Any, Any, Any], topic: str) -> asyncio.Task[Any]:
+        """Start to watch; return when the simulator knows of it."""
+        task = asyncio.create_task(call)
+        control = self.client.control
+
+        def known() -> bool:
+            return task.done() or any(topic in topics for topics in control.truth()["sockets"])
+
+        await until(known, lambda: asyncio.sleep(0))
+        return task
+
+    async def heard(self, task: asyncio.Task[Any]) -> Any:
+        """Return what a watch brings that has been started."""
+        return await asyncio.wait_for(task, 20)
+
+    async def next_of(self, task: asyncio.Task[Any], ms: int) -> Any:
+        """Let market time pass in steps until a watch brings something."""
+
+        async def turn() -> None:
+            self.client.advance(ms)
+            await asyncio.wait({task}, timeout=0.02)
+
+        await until(task.done, turn)
+        return task.result()
+
+
+def on(*prices: Any, story: Callable[[Listener], Awaitable[None]]) -> None:
+    """Play a story on a market of these prices."""
+
+    async def play() -> None:
+        exchange = WireExchange(options(source([*PRICES, *prices])))
+        listener = Listener(exchange)
+        try:
+            await listener.client.ccxt.load_markets(params={"marginables": False})
+            await story(listener)
+        finally:
+            await listener.client.ccxt.close()
+            exchange.stop()
+
+    asyncio.run(play())
+
+
+def test_orders_and_trades_of_the_account() -> None:
+    async def story(listener: Listener) -> None:
+        client = listener.client
+        watching = await listener.subscribed(
+            client.ccxt.watch_my_trades(SYMBOL), "/contractMarket/tradeOrders"
+        )
+        order = await client.ccxt.create_order(SYMBOL, "market", "buy", 3, None, TRADE)
+        client.advance(1)
+        [trade] = await listener.heard(watching)
+        shown = {key: trade[key] for key in ("order", "side", "amount", "price", "takerOrMaker")}
+        assert shown == {
+            "order": order["id"],
+            "side": "buy",
+            "amount": 3.0,
+            "price": 100.1,
+            "takerOrMaker": "taker",
+        }
+        [known] = [t["id"] for t in await client.ccxt.fetch_my_trades(SYMBOL)]
+        assert trade["id"] == known
+        orders = await listener.subscribed(
+            client.ccxt.watch_orders(SYMBOL), "/contractMarket/tradeOrders"
+        )
+        second = await client.ccxt.create_order(
+            SYMBOL, "limit", "buy", 2, 99.0, {**TRADE, "clientOrderId": "rest-1"}
+        )
+        client.advance(1)
+        seen = (await listener.heard(orders))[-1]
+        assert (seen["id"], seen["clientOrderId"], seen["status"]) == (
+            second["id"],
+            "rest-1",
+            "open",
+        )
+
+    on(100.0, story=story)
+
+
+def test_stops_and_balance() -> None:
+    async def story(listener: Listener) -> None:
+        client = listener.client
+        balance = await listener.subscribed(client.ccxt.watch_balance(), "/contractAccount/wallet")
+        await client.ccxt.create_order(SYMBOL, "market", "buy", 10, None, TRADE)
+        client.advance(1)
+        heard = (await listener.heard(balance))["USDT"]
+        assert heard["free"] < 10_000.0 - 200.0
+        stops = await listener.subscribed(
+            client.ccxt.watch_orders(SYMBOL, params={"trigger": True}),
+            "/contractMarket/advancedOrders",
+        )
+        made = await client.ccxt.create_order(
+            SYMBOL, "market", "sell", 10, None, {**TRADE, "stopLossPrice": 98.0}
+        )
+        client.advance(1)
+        [stop] = await listener.heard(stops)
+        assert (stop["id"], stop["status"], stop["triggerPrice"]) == (made["id"], "open", 98.0)
+
+    on(100.0, story=story)
+
+
+def test_ticker_candles_and_book() -> None:
+    async def story(listener: Listener) -> None:
+        client, topic = listener.client, "/contractMarket/{}:XBTUSDTM{}"
+        ticker = await listener.subscribed(
+            client.ccxt.watch_ticker(SYMBOL), topic.format("ticker", "")
+        )
+        assert (await listener.next_of(ticker, QUOTE_MS))["last"] == 101.0
+        candles = await listener.subscribed(
+            client.ccxt.watch_ohlcv(SYMBOL, "1m"), topic.format("limitCandle", "_1min")
+        )
+        [row] = await listener.next_of(candles, QUOTE_MS)
+        number, rest = divmod(row[0] - START, MINUTE)
+        assert (rest, row[1]) == (0, 101.0 + number - PAST)
+        trades = await listener.subscribed(
+            client.ccxt.watch_trades(SYMBOL), topic.format("execution", "")
+        )
+        assert (await listener.next_of(trades, QUOTE_MS))[0]["symbol"] == SYMBOL
+        book = await listener.subscribed(
+            client.ccxt.watch_order_book(SYMBOL), topic.format("level2", "")
+        )
+        await listener.next_of(book, QUOTE_MS)
+        for _ in range(3):  # what the stream has made of the book is what a snapshot says
+            watching = asyncio.create_task(client.ccxt.watch_order_book(SYMBOL))
+            await listener.next_of(watching, QUOTE_MS)
+        fresh = await client.ccxt.fetch_order_book(SYMBOL)
+
+        async def turn() -> None:
+            await asyncio.wait_for(client.ccxt.watch_order_book(SYMBOL), 5)
+
+        kept = client.ccxt.orderbooks[SYMBOL]
+        await until(lambda: kept["nonce"] == fresh["nonce"], turn)
+        assert kept["bids"][:20] == fresh["bids"][:20]
+        assert kept["asks"][:20] == fresh["asks"][:20]
+
+    on(*[(101.0 + i, 103.0 + i) for i in range(300)], story=story)

@@ -1,0 +1,177 @@
+"""What a failed call becomes for those who asked: refused, not sent, no answer, unreachable.
+
+Real ccxt on a real simulator over real sockets, with its fault switches.
+"""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from bot.adapters import kucoin_client
+from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import Treat
+from bot.adapters.kucoin_orders import order_body
+from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.token_bucket import Priority, TokenBucket
+from bot.adapters.wire_thread import WireThread
+from bot.core.errors import NoAnswerError, UnreachableError
+from bot.core.messages import PlaceOrder, Role
+from ops.exchange.hand_clock import HandClock
+from ops.exchange.server import WireExchange
+from tests.support.wire_client import Control
+from tests.support.wire_desk import COIN, KEY, SYMBOL, options, source
+
+TIMEOUT_S = 0.4
+OVERVIEW = "futuresPrivateGetAccountOverview"
+
+
+class Line:
+    """A client, the simulator behind it, and what goes wrong between them."""
+
+    def __init__(self, addresses: dict[str, Any], keys: Credentials) -> None:
+        self.control = Control(addresses["control"])
+        self.clock = HandClock(int(addresses["now_ms"]))
+        self.wire = WireThread()
+        site = Site(addresses["futures"], addresses["spot"], TIMEOUT_S)
+        self.bucket = TokenBucket()
+        self.client = KucoinClient(site, keys, self.clock, self.bucket, Random(1))
+        self.wire.run(self.client.open(), 5.0)
+        self.number = 0
+
+    def fault(self, **spec: Any) -> None:
+        self.control("POST", "/control/faults", faults=[spec])
+
+    def read(self) -> Any:
+        return self.wire.run(self.client.read(OVERVIEW, {"currency": "USDT"}, weight=5), 10.0)
+
+    def order(self) -> Any:
+        """Send an entry that the exchange would take."""
+        self.number += 1
+        name = f"c-{id(self)}-{self.number}"
+        body = order_body(PlaceOrder(name, 0, Role.ENTRY, 1, 1.0, 100.0, 5.0), SYMBOL, COIN)
+        sent = self.client.send("futuresPrivatePostOrders", body, weight=2, priority=Priority.ENTRY)
+        return self.wire.run(sent, 10.0)
+
+    def posts(self) -> int:
+        return int(self.control.truth()["requests"].get("POST /api/v1/orders", 0))
+
+    def close(self) -> None:
+        self.control("DELETE", "/control/faults")
+        self.wire.run(self.client.close(), 5.0)
+        self.wire.close()
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, Any]]:
+    with WireExchange(options(source([100.0] * 50))) as at:
+        yield at
+
+
+@pytest.fixture
+def line(addresses: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    monkeypatch.setattr(kucoin_client, "PAUSE_S", 0.01)
+    made = Line(addresses, Credentials(KEY.key, KEY.secret, KEY.passphrase))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 502},
+        {"kind": "html"},
+        {"kind": "null"},
+        {"kind": "drop_before"},
+        {"kind": "slow_before", "seconds": 2.0},
+        {"kind": "error", "code": "429000", "msg": "too many", "status": 429},
+        {"kind": "error", "code": "500000", "msg": "busy"},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_a_read_is_tried_again(line: Line, fault: dict[str, Any]) -> None:
+    line.bucket.block = lambda seconds: None  # type: ignore[method-assign]
+    line.fault(**fault, times=1)
+    assert line.read()["currency"] == "USDT"
+    assert len(line.client.errors) <= 1
+
+
+def test_a_read_that_fails_again_and_again_is_unreachable(line: Line) -> None:
+    line.fault(kind="status", status=503, times=0)
+    with pytest.raises(UnreachableError, match="HTTP 503"):
+        line.read()
+    assert line.client.errors == ["unreachable"] * kucoin_client.READ_TRIES
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "slow_after", "seconds": 2.0},
+        {"kind": "drop_after"},
+        {"kind": "status", "status": 502},
+        {"kind": "html"},
+        {"kind": "null"},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_an_order_that_may_have_arrived_is_not_sent_again(
+    line: Line, fault: dict[str, Any]
+) -> None:
+    line.fault(**fault, times=0)
+    before = line.posts()
+    with pytest.raises(NoAnswerError):
+        line.order()
+    assert line.posts() - before <= 1
+
+
+def test_an_order_that_is_refused_is_refused(line: Line) -> None:
+    line.fault(kind="error", code="300003", msg="Balance insufficient")
+    with pytest.raises(RefusedError, match="Balance insufficient") as refused:
+        line.order()
+    assert refused.value.verdict.treat is Treat.REJECTED
+
+
+def test_an_order_that_the_limit_kept_out_was_not_sent(line: Line) -> None:
+    blocked: list[float] = []
+    line.bucket.block = blocked.append  # type: ignore[method-assign]
+    line.fault(kind="error", code="429000", msg="too many", status=429)
+    with pytest.raises(UnreachableError):
+        line.order()
+    assert blocked == [kucoin_client.BLOCKED_S]
+    assert line.client.errors == ["rate_limited"]
+
+
+def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> None:
+    line.clock.now_ms += 60_000
+    before = line.posts()
+    assert line.order()["orderId"]
+    assert line.clock.now() == line.control.truth()["now_ms"]
+    assert line.posts() - before == 2  # the first one was refused before it was looked at
+
+
+def test_nobody_listens(line: Line) -> None:
+    site = Site("http://127.0.0.1:9", "http://127.0.0.1:9", TIMEOUT_S)
+    keys = Credentials(KEY.key, KEY.secret, KEY.passphrase)
+    client = KucoinClient(site, keys, line.clock, TokenBucket(), Random(1))
+    line.wire.run(client.open(), 5.0)
+    body = order_body(PlaceOrder("c-x", 0, Role.ENTRY, 1, 1.0, 100.0, 5.0), SYMBOL, COIN)
+    sent = client.send("futuresPrivatePostOrders", body, weight=2, priority=Priority.ENTRY)
+    with pytest.raises(UnreachableError, match="no connection"):
+        line.wire.run(sent, 10.0)
+    line.wire.run(client.close(), 5.0)
+
+
+@pytest.mark.parametrize("part", ["key", "secret", "passphrase"])
+def test_a_wrong_key_is_said_and_never_shown(addresses: dict[str, Any], part: str) -> None:
+    values = {"key": KEY.key, "secret": KEY.secret, "passphrase": KEY.passphrase}
+    wrong = Line(addresses, Credentials(**(values | {part: "wrong-value-123456"})))
+    try:
+        with pytest.raises(CredentialsError, match=r"KuCoin 40000[345]") as refused:
+            wrong.read()
+    finally:
+        wrong.close()
+    assert refused.value.exit_code == 77
+    shown = f"{refused.value!r} {refused.value.__cause__ is not None} {wrong.client.errors}"
+    assert "wrong-value-123456" not in shown
+    assert KEY.secret not in shown

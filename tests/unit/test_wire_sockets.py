@@ -1,0 +1,517 @@
+"""The sockets of the wire simulator: real connections, plain ones and those of ccxt."""
+
+import asyncio
+import base64
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import ccxt
+import pytest
+from yarl import URL
+
+from ops.exchange import sockets
+from tests.support.wire_hub import LONG_S, NOW_MS, Wire, run, trader, wire
+
+ORDERS = "/contractMarket/tradeOrders"
+TICKER = "/contractMarket/ticker:XBTUSDTM"
+SYMBOL = "BTC/USDT:USDT"
+DAY_MS = 86_400_000
+
+
+def test_a_bullet_says_where_and_how_often() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            first, second = made.bullet(True), made.bullet(True)
+            assert first["token"] != second["token"]
+            assert first["instanceServers"] == [
+                {
+                    "endpoint": f"ws{made.url[4:]}/endpoint",
+                    "encrypt": False,
+                    "protocol": "websocket",
+                    "pingInterval": 18_000,
+                    "pingTimeout": 10_000,
+                }
+            ]
+
+    run(scenario())
+
+
+def test_tokens_follow_from_the_seed() -> None:
+    same, other = Wire(seed=1), Wire(seed=2)
+    assert Wire(seed=1).bullet(True) == same.bullet(True)
+    assert other.bullet(True)["token"] != same.bullet(True)["token"]
+
+
+def test_old_tokens_are_forgotten_when_there_are_too_many() -> None:
+    made = Wire()
+    tokens = [made.bullet(False)["token"] for _ in range(1_001)]
+    assert list(made.hub.tickets) == tokens[1:]
+
+
+def test_welcome_ack_and_pong_carry_the_ids_of_the_client() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.connect(made.bullet(False)["token"], "publicFutures")
+            assert await client.hear() == {"id": "publicFutures", "type": "welcome"}
+            asked = {"type": "subscribe", "topic": TICKER}
+            await client.say(id="7", **asked)  # nobody wants to know
+            await client.say(id=8, **asked, response=True)
+            assert await client.hear() == {"id": "8", "type": "ack"}
+            assert await client.ask(type="ping") == {
+                "id": "1",
+                "type": "pong",
+                "timestamp": NOW_MS * 1000,
+            }
+
+    run(scenario())
+
+
+def test_a_ping_of_the_protocol_is_answered() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client()
+            await client.socket.pong()
+            await client.socket.ping(b"there?")
+            heard = await client.socket.receive(LONG_S)
+            assert (heard.type, heard.data) == (aiohttp.WSMsgType.PONG, b"there?")
+
+    run(scenario())
+
+
+def test_a_push_carries_topic_subject_number_and_data() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(TICKER, private=False)
+            for number in (1, 2):
+                made.ticker(f"6000{number}.0")
+                heard = await client.hear()
+                assert heard == {
+                    "topic": TICKER,
+                    "type": "message",
+                    "subject": "ticker",
+                    "sn": number,
+                    "data": {
+                        "symbol": "XBTUSDTM",
+                        "price": f"6000{number}.0",
+                        "ts": NOW_MS * 1_000_000,
+                    },
+                }
+            made.hub.publish("/contractMarket/ticker:ETHUSDTM", "ticker", {}, private=False)
+            await client.nothing_came()
+
+    run(scenario())
+
+
+def test_numbers_count_per_topic_and_without_listeners() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            made.ticker()
+            made.order()
+            made.order()
+            client = await made.client(TICKER, ORDERS)
+            made.ticker()
+            made.order()
+            assert [(await client.hear())["sn"] for _ in range(2)] == [2, 3]
+
+    run(scenario())
+
+
+def test_comma_lists_subscribe_and_unsubscribe_each_symbol() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client("/contractMarket/ticker:XBTUSDTM,ETHUSDTM", private=False)
+            made.ticker()
+            assert (await client.hear())["topic"] == TICKER
+            gone = {"type": "unsubscribe", "topic": "/contractMarket/ticker:SOLUSDTM,XBTUSDTM"}
+            assert await client.ask(**gone, response=True) == {"id": "2", "type": "ack"}
+            await client.say(id="3", **gone)
+            made.ticker()
+            made.hub.publish("/contractMarket/ticker:ETHUSDTM", "ticker", {}, private=False)
+            assert (await client.hear())["topic"] == "/contractMarket/ticker:ETHUSDTM"
+
+    run(scenario())
+
+
+def test_orders_come_plainly_or_by_symbol() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            plain = await made.client(ORDERS)
+            here = await made.client(f"{ORDERS}:XBTUSDTM")
+            other = await made.client(f"{ORDERS}:ETHUSDTM")
+            data = made.order()
+            heard = await plain.hear()
+            assert (heard["topic"], heard["subject"]) == (ORDERS, "orderChange")
+            heard = await here.hear()
+            assert (heard["topic"], heard["subject"]) == (f"{ORDERS}:XBTUSDTM", "symbolOrderChange")
+            assert heard["data"] == data
+            await other.nothing_came()
+
+    run(scenario())
+
+
+def test_a_private_event_needs_a_private_token() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(TICKER, private=False)
+            made.hub.publish(TICKER, "ticker", {}, private=True)
+            await client.nothing_came()
+
+    run(scenario())
+
+
+def test_every_topic_of_the_contract_is_served() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(
+                "/contractMarket/tickerV2:XBTUSDTM",
+                "/contractMarket/limitCandle:XBTUSDTM_1min,ETHUSDTM_4hour",
+                "/contractMarket/level2:XBTUSDTM",
+                "/contractMarket/level2Depth5:XBTUSDTM",
+                "/contractMarket/level2Depth50:XBTUSDTM",
+                "/contractMarket/execution:XBTUSDTM",
+                "/contractMarket/advancedOrders",
+                "/contractMarket/advancedOrders:XBTUSDTM",
+                "/contractAccount/wallet",
+                "/contract/position:XBTUSDTM",
+            )
+            await client.nothing_came()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "text"),
+    [
+        ({"topic": "/contractMarket/none:A"}, 404, "topic /contractMarket/none:A is not found"),
+        ({"topic": "/market/ticker:BTC-USDT"}, 404, "topic /market/ticker:BTC-USDT is not found"),
+        ({"topic": ORDERS}, 403, f"topic {ORDERS} is private, the token is not"),
+        ({"topic": "/contractMarket/ticker"}, 400, "topic /contractMarket/ticker is invalid"),
+        ({"topic": f"{TICKER},"}, 400, f"topic {TICKER}, is invalid"),
+        (
+            {"topic": "/contractMarket/limitCandle:XBTUSDTM_3min"},
+            400,
+            "topic /contractMarket/limitCandle:XBTUSDTM_3min is invalid",
+        ),
+        ({"topic": ""}, 400, "topic is required"),
+        ({"topic": 5}, 400, "topic is required"),
+        ({}, 400, "topic is required"),
+        ({"type": "unsubscribe", "topic": "/none"}, 404, "topic /none is not found"),
+        ({"type": "openTunnel"}, 415, "type is not supported"),
+    ],
+)
+def test_a_wrong_frame_gets_an_error_frame(asked: dict[str, Any], code: int, text: str) -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(private=False)
+            told = await client.ask(**{"type": "subscribe", **asked})
+            assert told == {"id": "1", "type": "error", "code": code, "data": text}
+            await client.nothing_came()
+
+    run(scenario())
+
+
+def test_what_is_no_json_object_gets_an_error_frame() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client()
+            for text in ("nonsense", "[]", "7", "[" * 50_000):
+                await client.socket.send_str(text)
+                told = await client.hear()
+                assert (told["id"], told["code"]) == ("me", 415)
+            await client.socket.send_bytes(b"\xff")
+            assert (await client.hear())["code"] == 415
+
+    run(scenario())
+
+
+def test_topics_are_bounded() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(private=False)
+            many = ",".join(f"S{k}" for k in range(101))
+            told = await client.ask(type="subscribe", topic=f"/contractMarket/ticker:{many}")
+            assert told["code"] == 400
+            assert told["data"].endswith("has more than 100 symbols")
+            for first in (0, 100, 200):
+                symbols = ",".join(f"S{k}" for k in range(first, first + 100))
+                await client.subscribe(f"/contractMarket/ticker:{symbols}")
+            told = await client.ask(type="subscribe", topic=TICKER)
+            assert (told["code"], told["data"]) == (509, "exceed max topic count 300")
+
+    run(scenario())
+
+
+def test_the_spot_socket_serves_no_positions() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            bullet = made.hub.issue(private=True, base_url="ws://127.0.0.1/", spot=True)
+            client = await made.connect(bullet["token"])
+            assert (await client.hear())["type"] == "welcome"
+            told = await client.ask(type="subscribe", topic="/contract/position:XBTUSDTM")
+            text = "topic /contract/position:XBTUSDTM is not found"
+            assert told == {"id": "1", "type": "error", "code": 404, "data": text}
+
+    run(scenario())
+
+
+async def refused(made: Wire, token: str, code: int, text: str) -> None:
+    """Check that a token does not admit."""
+    client = await made.connect(token, "privateFutures")
+    told = {"id": "privateFutures", "type": "error", "code": code, "data": text}
+    assert await client.hear() == told
+    assert await client.hear() is None
+
+
+def test_a_token_admits_for_a_day_of_market_time() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            token = made.bullet(True)["token"]
+            made.now_ms += DAY_MS - 1
+            client = await made.connect(token)
+            assert (await client.hear())["type"] == "welcome"
+            made.now_ms += 1
+            await refused(made, token, 401, "token is expired")
+            await refused(made, "unknown", 401, "token is invalid")
+            await refused(made, "", 401, "token is invalid")
+
+    run(scenario())
+
+
+def test_a_connection_lasts_a_day_of_market_time() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client, quiet = await made.client(TICKER), await made.client()
+            made.now_ms += DAY_MS - 1
+            made.ticker()
+            assert (await client.hear())["type"] == "message"
+            await quiet.nothing_came()
+            made.now_ms += 1
+            await quiet.say(type="ping")
+            assert await quiet.hear() is None
+            made.ticker()
+            assert await client.hear() is None
+            assert client.socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+
+
+def test_the_push_that_shows_how_late_it_is_still_arrives() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(TICKER)
+            made.now_ms += DAY_MS
+            made.ticker()
+            assert (await client.hear())["type"] == "message"
+            assert await client.hear() is None
+
+    run(scenario())
+
+
+def test_sockets_are_bounded() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            kept = [await made.client() for _ in range(50)]
+            assert len(kept) == len(made.hub.connections)
+            await refused(made, made.bullet(True)["token"], 509, "exceed max session count")
+
+    run(scenario())
+
+
+def test_a_silent_client_is_disconnected() -> None:
+    async def scenario() -> None:
+        async with wire(ping_interval_ms=-9_999) as made:  # and 10 s of grace: 1 ms
+            client = await made.connect(made.bullet(True)["token"])
+            assert (await client.hear())["type"] == "welcome"
+            assert (await client.hear())["data"] == "ping timeout"
+            assert await client.hear() is None
+
+    run(scenario())
+
+
+def test_a_request_that_is_no_handshake_is_refused() -> None:
+    async def scenario() -> None:
+        async with wire() as made, made.session.get(f"{made.url}/endpoint") as answer:
+            assert answer.status == 400
+
+    run(scenario())
+
+
+def test_messages_are_compressed_when_the_client_offers_it() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(ORDERS)
+            assert client.socket.compress
+            data = made.order(remark="x" * 100_000)
+            assert (await client.hear())["data"] == data
+
+    run(scenario())
+
+
+async def open_deaf(made: Wire, topic: str) -> socket.socket:
+    """Return a connection that listens to a topic and never reads again."""
+    loop = asyncio.get_running_loop()
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.setblocking(False)
+    url = URL(made.url)
+    await loop.sock_connect(deaf, (url.host, url.port))
+    token = made.bullet(True)["token"]
+    lines = [
+        f"GET /endpoint?token={token} HTTP/1.1",
+        *("Host: local", "Upgrade: websocket", "Connection: Upgrade"),
+        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}",
+        *("Sec-WebSocket-Version: 13", "", ""),
+    ]
+    await loop.sock_sendall(deaf, "\r\n".join(lines).encode())
+    text = f'{{"type":"subscribe","topic":"{topic}","response":true}}'.encode()
+    head = bytes([0x81, 0x80 | len(text)])  # text, masked with zeros
+    await loop.sock_sendall(deaf, head + bytes(4) + text)
+    heard = b""
+    while b'"ack"' not in heard:
+        heard += await loop.sock_recv(deaf, 4096)
+    return deaf
+
+
+def test_a_slow_reader_is_disconnected_and_nobody_waits_for_it() -> None:
+    async def scenario() -> None:
+        async with wire(most_waiting=100) as made:
+            client = await made.client(ORDERS)
+            deaf = await open_deaf(made, ORDERS)
+            assert len(made.hub.connections) == 2
+            sent = 0
+            while len(made.hub.connections) == 2:
+                made.order(remark=os.urandom(50_000).hex())
+                sent += 1
+                assert (await client.hear())["sn"] == sent
+                assert sent < 5_000
+            await client.nothing_came()
+            with suppress(ConnectionResetError):
+                while await asyncio.get_running_loop().sock_recv(deaf, 1_000_000):
+                    pass
+            deaf.close()
+
+    run(scenario())
+
+
+def test_close_ends_every_connection_and_admits_nobody() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            clients = [await made.client(ORDERS) for _ in range(3)]
+            made.order()
+            await made.hub.close()
+            for client in clients:
+                assert (await client.hear())["type"] == "message"
+                assert await client.hear() is None
+            assert made.hub.connections == []
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await made.connect(made.bullet(True)["token"])
+
+    run(scenario())
+
+
+def test_close_does_not_wait_for_the_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "CLOSE_S", 0.05)
+
+    async def scenario() -> None:
+        async with wire() as made:
+            deaf = await open_deaf(made, ORDERS)
+            for _ in range(200):
+                made.order(remark="x" * 100_000)
+            [connection] = made.hub.connections
+            await made.hub.close()
+            assert not connection.waiting.empty()
+            assert made.hub.connections == []
+            deaf.close()
+
+    run(scenario())
+
+
+async def states(exchange: Any, count: int) -> list[tuple[str, float]]:
+    """Return (status, filled) of the next events of orders."""
+    seen = []
+    for _ in range(count):
+        [order] = await asyncio.wait_for(exchange.watch_orders(SYMBOL), LONG_S)
+        seen.append((order["status"], order["filled"]))
+    return seen
+
+
+async def until_subscribed(made: Wire, topic: str) -> None:
+    """Wait until a client listens to a topic."""
+    async with asyncio.timeout(LONG_S):
+        while not any(topic in each.topics for each in made.hub.connections):
+            await asyncio.sleep(0)
+
+
+def test_ccxt_watches_an_order_from_open_to_filled() -> None:
+    async def scenario() -> None:
+        async with wire() as made, trader(made.url) as exchange:
+            watching = asyncio.create_task(states(exchange, 1))
+            await until_subscribed(made, ORDERS)
+            assert made.hub.connections[0].name == "privateFutures"
+            assert made.hub.connections[0].socket.compress
+            made.order()
+            assert await watching == [("open", 0.0)]
+            watching = asyncio.create_task(states(exchange, 1))
+            await asyncio.sleep(0)
+            match = {"matchPrice": "60000.0", "matchSize": "2", "tradeId": "9"}
+            made.order(type="match", status="match", filledSize="2", remainSize="0", **match)
+            assert await watching == [("open", 2.0)]
+            watching = asyncio.create_task(states(exchange, 1))
+            await asyncio.sleep(0)
+            made.order(type="filled", status="done", filledSize="2", remainSize="0")
+            assert await watching == [("closed", 2.0)]
+            [trade] = exchange.myTrades
+            assert (trade["id"], trade["price"], trade["amount"]) == ("9", 60_000.0, 2.0)
+
+    run(scenario())
+
+
+def test_ccxt_watches_and_unwatches_a_ticker() -> None:
+    async def scenario() -> None:
+        async with wire() as made, trader(made.url) as exchange:
+            watching = asyncio.create_task(exchange.watch_ticker(SYMBOL))
+            await until_subscribed(made, TICKER)
+            made.ticker("61234.5")
+            assert (await asyncio.wait_for(watching, LONG_S))["last"] == 61_234.5
+            await asyncio.wait_for(exchange.un_watch_ticker(SYMBOL), LONG_S)
+            assert made.hub.connections[0].topics == set()
+
+    run(scenario())
+
+
+def test_ccxt_comes_back_after_a_close_with_the_same_token() -> None:
+    async def scenario() -> None:
+        async with wire() as made, trader(made.url) as exchange:
+            watching = asyncio.create_task(states(exchange, 1))
+            await until_subscribed(made, ORDERS)
+            made.faults.add({"kind": "ws_close"})
+            with pytest.raises(ccxt.NetworkError):
+                await watching
+            watching = asyncio.create_task(states(exchange, 1))
+            await until_subscribed(made, ORDERS)
+            made.order()
+            assert await watching == [("open", 0.0)]
+            assert (made.hub.opened, made.hub.issued) == (2, 1)
+
+    run(scenario())
+
+
+def test_ccxt_fetches_a_new_token_after_token_is_expired() -> None:
+    async def scenario() -> None:
+        failed = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.set())
+        async with wire() as made, trader(made.url) as exchange:
+            made.faults.add({"kind": "ws_expired_token"})
+            watching = asyncio.create_task(states(exchange, 1))
+            # ccxt raises out of its own callback; the one who waits does not hear of it.
+            await asyncio.wait_for(failed.wait(), LONG_S)
+            watching.cancel()
+            await asyncio.wait({watching})
+            watching = asyncio.create_task(states(exchange, 1))
+            await until_subscribed(made, ORDERS)
+            made.order()
+            assert await watching == [("open", 0.0)]
+            assert (made.hub.opened, made.hub.issued) == (2, 2)
+
+    run(scenario())

@@ -1,0 +1,60 @@
+"""The thread of the wire: who waits for it says so, and waits no longer than it said."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from bot.adapters import wire_thread
+from bot.adapters.wire_thread import WireThread
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireThread]:
+    monkeypatch.setattr(wire_thread, "WAITING_S", 0.01)
+    made = WireThread()
+    yield made
+    made.close()
+
+
+def test_who_waits_says_so_again_and_again(wire: WireThread) -> None:
+    said: list[int] = []
+    ended = asyncio.Event()
+
+    def waits() -> None:
+        said.append(1)
+        if len(said) == 3:
+            wire.loop.call_soon_threadsafe(ended.set)
+
+    async def work() -> str:
+        await ended.wait()
+        return "done"
+
+    wire.waiting = waits
+    assert wire.run(work(), 60.0) == "done"
+    assert len(said) == 3
+
+
+def test_what_takes_too_long_is_given_up(wire: WireThread) -> None:
+    cancelled = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def see() -> bool:
+        return await asyncio.wait_for(cancelled.wait(), 60.0)
+
+    with pytest.raises(TimeoutError):
+        wire.run(work(), 0.05)
+    assert wire.run(see(), 60.0)
+
+
+def test_a_failure_of_the_work_is_its_own(wire: WireThread) -> None:
+    async def work() -> None:
+        raise TimeoutError("of the work itself")
+
+    with pytest.raises(TimeoutError, match="of the work itself"):
+        wire.run(work(), 60.0)
