@@ -1,6 +1,6 @@
 """The live bot against every fault of the wire at every phase of an order's life.
 
-Over real sockets. A spread of the matrix here, all of it by `make faults` (scripts/fault_matrix.py).
+Over real sockets. A spread of the matrix; all of it by `make faults` (scripts/fault_matrix.py).
 """
 
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ def story(exchange: Simulator, folder: Path, row: int) -> Iterator[str]:
                 entries.append((order, seconds))
             elif isinstance(order, PlaceOrder) and order.role is Role.STOP:
                 late = bool(entries) and seconds > entries[0][1] + 30.0
-                stops += [seconds] if late else []
+                stops.extend([seconds] if late else [])
 
     drill.daemon.parts.listeners.append(listen)
     try:
