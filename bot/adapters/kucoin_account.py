@@ -23,6 +23,7 @@ from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
 RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
 WEEK_MS = 7 * 24 * HOUR_MS  # the longest window of `fills`
 SLOW_MS = MINUTE_MS  # between two questions about funding and transfers
+MOVED = 0.01  # USDT; less is rounding
 PAGE = 200
 ROWS = 100
 LAG_MS = MINUTE_MS  # an order that traded may be unknown to the exchange's lists this long
@@ -66,6 +67,9 @@ class AccountReader:
         self.unasked: set[int] = set()
         """symbols that have traded while nobody looked at positions: the same"""
         self.slow_ms = 0
+        self.wallet_seen = 0.0
+        self.moved = True
+        """the wallet was another one than before: somebody may have moved money"""
         self.missing: dict[str, int] = {}
         """orders that traded and are not found, and since when, ms"""
 
@@ -109,6 +113,7 @@ class AccountReader:
             self.read_unasked(since_ms, now),
             *(self.order(name) for name in missing),
         )
+        self.moved, self.wallet_seen = abs(wallet - self.wallet_seen) > MOVED, wallet
         known = {report.client_id: report for report in found if report is not None}
         return Snapshot(
             now_ms=self.clock.now(),
@@ -230,9 +235,9 @@ class AccountReader:
         return report.client_id
 
     async def read_slow(self, since_ms: int) -> None:
-        """Take funding and transfers into `entries`, once in a while."""
+        """Take funding and transfers into `entries`, once in a while and when the wallet moves."""
         now = self.clock.now()
-        if now - self.slow_ms < SLOW_MS and self.slow_ms:
+        if now - self.slow_ms < SLOW_MS and not self.moved:
             return
         asked, self.held = self.held, set()
         begin = min(since_ms, self.slow_ms) if self.slow_ms else since_ms

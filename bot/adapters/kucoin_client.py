@@ -182,8 +182,10 @@ class KucoinClient:
 
     async def _learn(self, verdict: Verdict, error: Exception) -> None:
         """Draw the consequences that concern every later request."""
-        kind = KINDS.get(verdict.treat, "other")
-        self.errors.append(MALFORMED if isinstance(error, MalformedReplyError) else kind)
+        if isinstance(error, MalformedReplyError):
+            self.errors.append(MALFORMED)
+        elif verdict.treat not in ANSWERS:
+            self.errors.append(KINDS.get(verdict.treat, "other"))
         if verdict.treat is Treat.RATE_LIMITED:
             self.bucket.block(verdict.wait_s or BLOCKED_S)
         elif verdict.treat is Treat.CLOCK:
@@ -214,6 +216,8 @@ class KucoinClient:
 FINAL = frozenset(
     {Treat.NOT_FOUND, Treat.NOT_CANCELABLE, Treat.NOTHING_TO_CLOSE, Treat.REJECTED, Treat.DUPLICATE}
 )
+ANSWERS = FINAL - {Treat.DUPLICATE}
+"""no errors of the line; that an order was refused is counted where it is heard of"""
 MALFORMED = "malformed"
 KINDS = {
     Treat.UNKNOWN: "timeout",
@@ -221,7 +225,6 @@ KINDS = {
     Treat.OUTAGE: "unreachable",
     Treat.BUSY: "unreachable",
     Treat.RATE_LIMITED: "rate_limited",
-    Treat.REJECTED: "rejected",
 }
 
 

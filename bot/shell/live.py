@@ -241,7 +241,10 @@ def judge(seen: Account, config: Config, line: Line, *, fresh: bool) -> None:
             f"the account holds {', '.join(held)} already: close that first, or use a sub-account; "
             "a bot takes nothing over that is not its own"
         )
-    for warning in seen.warnings:
+    # Positions that are ours must be looked after, whatever would forbid to open them.
+    looked_after = not fresh and bool(seen.held)
+    refusals += [] if looked_after else seen.concerns
+    for warning in (*seen.warnings, *(seen.concerns if looked_after else ())):
         log.warning("account: %s", warning)
     if refusals:
         raise LiveRefusedError(refusals)

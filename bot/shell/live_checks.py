@@ -5,7 +5,7 @@ do, money, contracts, clock, and that orders of our kinds are understood.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,8 @@ class Account:
     held: tuple[str, ...]
     """configured symbols that are held"""
     refusals: list[str] = field(default_factory=list)
+    concerns: list[str] = field(default_factory=list)
+    """refusals, too, but for a bot that has positions to look after"""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -92,32 +94,41 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
         foreign=foreign,
         held=tuple(symbols[k] for k in held),
     )
-    said = {"unified": unified, "hedge": hedge, "withdraw": bool(may_withdraw)}
+    said = {"unified": unified, "hedge": hedge}
     account.refusals += [FIX[name] for name, true in said.items() if true]
+    account.concerns += [FIX["withdraw"]] if may_withdraw else []
     if may_withdraw is None:
         account.warnings.append("the exchange does not tell whether the API key may withdraw")
-    account.refusals += _of_symbols(symbols, contracts, dict(zip(listed, modes, strict=True)))
+    _judge_symbols(account, symbols, contracts, dict(zip(listed, modes, strict=True)))
     _judge_money(account, config)
     return account
 
 
-def _of_symbols(
-    symbols: Sequence[str], contracts: Sequence[Contract | None], modes: Mapping[str, str]
-) -> Iterator[str]:
+def _judge_symbols(
+    account: Account,
+    symbols: Sequence[str],
+    contracts: Sequence[Contract | None],
+    modes: Mapping[str, str],
+) -> None:
     for symbol, contract in zip(symbols, contracts, strict=True):
         if contract is None:
-            yield f"{symbol}: KuCoin Futures does not list it: take it out of `symbols`"
+            text = f"{symbol}: KuCoin Futures does not list it: take it out of `symbols`"
+            account.refusals.append(text)
             continue
         if contract.status != "Open":
-            yield f"{symbol}: the contract is {contract.status}, not Open: take it out of `symbols`"
+            account.concerns.append(
+                f"{symbol}: the contract is {contract.status}, not Open: take it out of `symbols`"
+            )
         if modes[symbol] != "ISOLATED":
-            yield f"{symbol}: margin mode is {modes[symbol]}: set it to isolated on the exchange"
+            account.refusals.append(
+                f"{symbol}: margin mode is {modes[symbol]}: set it to isolated on the exchange"
+            )
 
 
 def _judge_money(account: Account, config: Config) -> None:
     risk = config.risk
     if account.wallet < risk.min_balance:
-        account.refusals.append(
+        account.concerns.append(
             f"balance is {account.wallet:,.2f} USDT, below risk.min_balance "
             f"{risk.min_balance:,.2f}: transfer money to the futures account"
         )

@@ -146,10 +146,19 @@ class FaultDrill(WireDrill):
             self.back_ms = self.clock.now_ms + int(self.fault.lasts_s * 1000)
 
     def do_deeds(self) -> None:
-        """Do what people and the exchange do, once there is a position."""
-        if self.deeds and self.exchange.truth()["positions"]:
+        """Do what people and the exchange do, once there is a position (and a stop to cancel)."""
+        if not self.deeds:
+            return
+        truth = self.exchange.truth()
+        wants_stop = self.deeds[0][1]["do"] == "cancel"
+        if truth["positions"] and (not wants_stop or self.stops(truth)):
             deeds, self.deeds = self.deeds, ()
             self.do(deeds)
+
+    def stops(self, truth: Plain) -> list[Plain]:
+        """Return the stops on the phase's symbol, oldest first."""
+        name = self.state.symbols[self.symbol]
+        return [o for o in truth["orders"] if o["role"] == "stop" and o["symbol"] == name]
 
     def do(self, deeds: tuple[Deed, ...]) -> None:
         for path, said in deeds:
@@ -160,9 +169,7 @@ class FaultDrill(WireDrill):
         name = self.state.symbols[self.symbol]
         match said["do"]:
             case "cancel":
-                orders = self.exchange.truth()["orders"]
-                stops = [o for o in orders if o["role"] == "stop" and o["symbol"] == name]
-                return {"client_id": stops[-1]["client_id"]}
+                return {"client_id": self.stops(self.exchange.truth())[-1]["client_id"]}
             case "tick_size":
                 return {"symbol": name, "tick": 10.0 * self.venue.specs[self.symbol].tick}
             case "transfer":

@@ -133,7 +133,9 @@ def _of_requests() -> Iterator[Fault]:
         yield Fault(f"{name}: read", (spec,), Aim.READ, errors=(of_others,), causes=(down,))
         yield Fault(f"{name}: cancel", (spec | twice,), Aim.CANCEL, phases=WITH_CANCEL)
     nulls: Plain = {"kind": "null_fields"}
-    yield Fault("null fields: order", (nulls,), Aim.ORDER, errors=("malformed",))
+    yield Fault(
+        "null fields: order", (nulls | {"fields": ["orderId"]},), Aim.ORDER, errors=("malformed",)
+    )
     yield Fault(
         "null fields: read",
         (nulls | {"fields": []},),
