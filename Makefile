@@ -76,9 +76,9 @@ test-unit: setup ## The fast tests: architecture, unit, property
 test-integration: setup ## The rest: scenario, contract, integration
 	@$(PY) -m pytest $(INTEGRATION_TESTS) $(ARGS)
 
-chaos: setup ## 1,000 random kills, every crash point, ten times the fault plans (20 minutes)
+chaos: setup ## 1,000 random kills, every crash point, ten times the fault plans (an hour)
 	@CHAOS=10 $(PY) -m pytest tests/integration/test_crash_points.py tests/integration/test_faults.py \
-		tests/integration/test_wire_crash.py $(ARGS)
+		tests/integration/test_wire_crash.py -o faulthandler_timeout=7200 $(ARGS)
 
 faults: setup ## The live bot against every fault of the wire, as a matrix (half an hour)
 	@$(PY) scripts/fault_matrix.py $(ARGS)

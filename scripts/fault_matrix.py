@@ -29,8 +29,8 @@ def played(exchange: Simulator, cell: Cell, seed: int) -> str:
         drill = FaultDrill(Path(folder) / "s", exchange, cell, seed)
         try:
             drill.play()
-        except AssertionError as error:
-            return str(error).splitlines()[0][:200] or "broken"
+        except Exception as error:  # a broken guarantee, or a bot that has come to an end
+            return f"{type(error).__name__}: {error}".splitlines()[0][:200]
         finally:
             drill.close()
     return ""

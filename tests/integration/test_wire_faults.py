@@ -1,6 +1,7 @@
 """The live bot against every fault of the wire at every phase of an order's life.
 
-Over real sockets. A spread of the matrix; all of it by `make faults` (scripts/fault_matrix.py).
+Over real sockets. A spread of the matrix, each fault at one of its phases; all of it, at several
+seeds, by `make faults` (scripts/fault_matrix.py).
 """
 
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from bot.adapters import kucoin_client
-from tests.support.counts import CHAOS, Count
+from tests.support.counts import Count
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_fault_drill import MARKET, STARTS, FaultDrill
-from tests.support.wire_faults import CELLS, Cell
+from tests.support.wire_faults import FAULTS, Cell, Phase
 
-EVERY = 4 if CHAOS == 1 else 1
-SPREAD = [(number % len(STARTS), cell) for number, cell in enumerate(CELLS) if number % EVERY == 0]
+SPREAD = [
+    (number // len(Phase) % len(STARTS), Cell(fault, fault.phases[number % len(fault.phases)]))
+    for number, fault in enumerate(fault for fault in FAULTS if not fault.slow)
+]
 TRIED = Count("faults over the wire")
 
 

@@ -137,12 +137,12 @@ class Case:
         self.config = drill_config(exchange, *HECTIC)
         exchange.ask("reset", {"skip": ROW, "latency_ms": LATENCY_MS})
         folder.mkdir()
-        os.environ["RADBOT_LOCK_DIR"] = str(folder)
 
     def begin(self, die_at: int | str) -> tuple[WireDrill, Seams]:
         """Return a bot that has recovered, and its seams."""
         seams = Seams(die_at)
         seams.install()
+        os.environ["RADBOT_LOCK_DIR"] = str(self.folder)
         drill = WireDrill(self.folder / "s", self.exchange, config=self.config)
         start(drill)
         return drill, seams

@@ -205,7 +205,8 @@ class WireDrill:
         now, truth = self.clock.now_ms, self.exchange.truth()
         stops: Counter[str] = Counter()
         for order in truth["orders"]:
-            if order["role"] == "stop" and self.ours(order["client_id"]):
+            arrived = order["stage"] != "transit"
+            if order["role"] == "stop" and arrived and self.ours(order["client_id"]):
                 stops[order["symbol"]] += order["contracts"] - order["filled"]
         held = {position["symbol"]: position["contracts"] for position in truth["positions"]}
         for symbol in self.state.symbols:

@@ -69,6 +69,8 @@ class Fault:
     """market seconds until it is taken back; 0: it ends by itself, or with its cell"""
     stride_s: float = 0.0
     """market time passes in such steps while it lasts; 0: as usual"""
+    slow: bool = False
+    """its cells take long: they are left out of the spread"""
     blind: bool = False
     """nobody can do anything while it lasts"""
     sockets: bool = False
@@ -172,7 +174,13 @@ def _of_the_exchange() -> Iterator[Fault]:
         "outage, hours", (outage,), lasts_s=10_800.0, stride_s=600.0, blind=True, causes=down
     )
     yield Fault(
-        "outage, a day", (outage,), lasts_s=108_000.0, stride_s=3_600.0, blind=True, causes=down
+        "outage, a day",
+        (outage,),
+        lasts_s=108_000.0,
+        stride_s=3_600.0,
+        slow=True,
+        blind=True,
+        causes=down,
     )
     refused = (Cause.EXCHANGE_ERRORS,)
     pause, resume = ("market", {"do": "pause"}), ("market", {"do": "resume"})

@@ -130,6 +130,24 @@ def test_an_order_that_is_refused_is_refused(line: Line) -> None:
     with pytest.raises(RefusedError, match="Balance insufficient") as refused:
         line.order()
     assert refused.value.verdict.treat is Treat.REJECTED
+    assert line.client.errors == []  # counted with the order's event
+
+
+@pytest.mark.parametrize("code", ["300002", "300015"])
+def test_an_order_in_a_contract_that_stands_still_was_not_sent(line: Line, code: str) -> None:
+    line.fault(kind="error", code=code, msg="suspended")
+    with pytest.raises(UnreachableError, match="suspended"):
+        line.order()
+    assert line.client.errors == ["unreachable"]
+
+
+def test_a_page_where_json_is_expected_is_counted_as_that(line: Line) -> None:
+    line.fault(kind="html", times=0)
+    with pytest.raises(UnreachableError):
+        line.read()
+    with pytest.raises(NoAnswerError):
+        line.order()
+    assert set(line.client.errors) == {"malformed"}
 
 
 def test_an_order_that_the_limit_kept_out_was_not_sent(line: Line) -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.messages import CancelOrder, Command, Effect, OrderFilled, Role
+from bot.core.messages import CancelOrder, Command, Condition, Effect, OrderFilled, Role
 from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown, Transferred
 from bot.core.orders import Status
+from bot.core.protect import MOST_IN_DOUBT, doubts
 from bot.core.reconcile import Holding, OrderReport, Snapshot, in_doubt, reconcile
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
 from bot.core.truth import MISSING_MS
@@ -158,6 +159,25 @@ def test_a_stop_that_may_be_lost_is_replaced_at_once() -> None:
     stop = desk.find("stop")
     effects = desk.feed(OutcomeUnknown(desk.now, stop.request.client_id))
     assert [order.role for order in placed(effects)] == [Role.STOP]
+    [second] = placed(effects)
+    assert placed(desk.feed(OutcomeUnknown(desk.now, second.client_id))) == []
+    assert [order.role for order in placed(desk.wait(2))] == [Role.STOP]
+
+
+def test_tries_end_while_the_exchange_is_out_of_reach_and_go_on_as_soon_as_it_is_there() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    desk.feed(Condition(desk.now, Cause.EXCHANGE_UNREACHABLE, True))
+    for _ in range(1_800):
+        desk.wait(1)
+        for name in [n for n, o in desk.state.orders.items() if o.status is Status.SENT]:
+            desk.feed(OutcomeUnknown(desk.now, name))
+    tries = [doubts(desk.state, 0, role) for role in (Role.STOP, Role.EXIT)]
+    assert tries == [MOST_IN_DOUBT, MOST_IN_DOUBT]
+    effects = desk.feed(Condition(desk.now, Cause.EXCHANGE_UNREACHABLE, False))
+    assert {order.role for order in placed(effects)} == {Role.STOP, Role.EXIT}
 
 
 def test_a_stray_order_of_ours_is_cancelled_and_a_foreign_one_never() -> None:
