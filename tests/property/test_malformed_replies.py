@@ -69,6 +69,7 @@ class Wire:
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = answers
+        self.errors: list[str] = []
 
     async def read(self, call: str, params: Any = None, **_: Any) -> Any:
         return copy.deepcopy(self.answers[call])
