@@ -309,6 +309,8 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         except BotError as error:
             return failed(parser.prog, args, error)
         except BrokenPipeError:
+            if getattr(args, "lasting", False):
+                raise  # it ends with 0 for SIGTERM and SIGINT alone
             # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

@@ -57,7 +57,7 @@ def file_log(folder: Path, secrets: Iterable[str] = ()) -> logging.Logger | None
         folder.mkdir(parents=True, exist_ok=True)
         logger.addHandler(file_handler(folder / "bot.log", secrets))
     except OSError as error:
-        print(f"no log file: {error}", file=sys.stderr)
+        logging.getLogger("radbot").warning("no log file: %s", error)
         return None
     return logger
 

@@ -143,10 +143,11 @@ def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
             side = "sell" if held.side > 0 else "buy"
             return wish | {"type": "market", "side": side, "size": size, "reduceOnly": True}
         case "rest":
-            # A buy far below the market fits any position, and none.
-            price = round(mark * FAR / spec.tick) * spec.tick
+            # On the side of the position: what could close it would go when it has gone.
+            far, side = (FAR, "buy") if held.side >= 0 else (1.0 / FAR, "sell")
+            price = round(mark * far / spec.tick) * spec.tick
             text = decimal_text(round(price, 10))
-            return wish | {"type": "limit", "side": "buy", "size": 1, "price": text}
+            return wish | {"type": "limit", "side": side, "size": 1, "price": text}
         case "enter":
             words = {"1": "buy", "-1": "sell"}
             wanted = words.get(str(body.get("side")), body.get("side"))

@@ -49,13 +49,17 @@ class Start:
     depth: int = 10_000
     """contracts at the market price: few of them, and orders fill in parts"""
 
+    def setting(self, seed: int = 1) -> Plain:
+        """Return what the simulator is reset to."""
+        return {"skip": self.row, "seed": seed, "depth": self.depth, "latency_ms": LATENCY_MS}
 
-# Found by `python -m tests.support.wire_starts 640 1040`.
+
+# Found by `python -m tests.support.wire_starts 640 1040 DEPTH`.
 STARTS = (
     Start(821),  # ETH long
     Start(677),  # SOL short, in four parts
     Start(739, 40),  # BTC long, in three parts
-    Start(890, 100_000),  # SOL short
+    Start(848, 100_000),  # SOL long
 )
 
 
@@ -63,9 +67,7 @@ class FaultDrill(WireDrill):
     """A bot that is about to enter, and the fault of a cell."""
 
     def __init__(self, folder: Path, exchange: Simulator, cell: Cell, seed: int) -> None:
-        start = STARTS[seed % len(STARTS)]
-        setting = {"skip": start.row, "seed": seed, "depth": start.depth, "latency_ms": LATENCY_MS}
-        exchange.ask("reset", setting)
+        exchange.ask("reset", STARTS[seed % len(STARTS)].setting(seed))
         words = ("exchange.websocket=true",) if cell.fault.sockets else ()
         super().__init__(folder, exchange, config=drill_config(exchange, *words))
         self.cell, self.fault = cell, cell.fault

@@ -210,6 +210,7 @@ def _of_people() -> Iterator[Fault]:
         yield Fault(
             name,
             deeds=(("outside", {"do": "close", "share": share}),),
+            leaves=foreign,  # in a thin market their order is seen while it waits
             notices=("external_position_change",),
             locks=True,
         )

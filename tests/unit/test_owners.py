@@ -43,7 +43,11 @@ class Bot(Desk):
 
     def __init__(self, path: Path, fresh: State) -> None:
         self.journal = Journal.open(path, durable=False)
-        stored = self.journal.load_state(fresh)
+        try:
+            stored = self.journal.load_state(fresh)
+        except BaseException:
+            self.journal.db.close()
+            raise
         super().__init__(stored if stored is not None else fresh, warm=False)
         identity = run_identity(self.state.world)
         self.journal.begin_run(f"run of {identity['strategies']}", 0, identity, self.state)

@@ -45,6 +45,16 @@ def test_a_person_sees_lines_and_a_file_keeps_them(capsys: pytest.CaptureFixture
     assert kept.endswith("ETH  WARNING key is [redacted]\n")
 
 
+def test_a_folder_that_cannot_be_written_is_told_and_costs_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("logs").write_text("a file where the folder should be", encoding="utf-8")
+    note(open_terminal(SYMBOLS, as_json=False, lasting=True), "hello")
+    said = capsys.readouterr()
+    assert said.err.startswith("warning: no log file: ")
+    assert "hello" in said.out
+
+
 def test_under_a_service_manager_there_is_no_file_and_nothing_on_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
