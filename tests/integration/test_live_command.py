@@ -223,10 +223,10 @@ def test_an_account_is_refused_for_all_reasons_at_once(bot: LiveBot) -> None:
         "classic kind, or wait for a release that names unified accounts in its changelog\n"
         "  - the account is in hedge mode: switch it to one-way mode (Futures, Preferences, "
         "Position mode) while it is flat\n"
-        "  - the API key may withdraw: make one with the rights General and Futures only\n"
-        f"  - {BTC}: the contract is Paused, not Open: take it out of `symbols`\n"
         f"  - {ETH}: margin mode is CROSS: set it to isolated on the exchange\n"
         "  - SOL-USDT-PERP: KuCoin Futures does not list it: take it out of `symbols`\n"
+        "  - the API key may withdraw: make one with the rights General and Futures only\n"
+        f"  - {BTC}: the contract is Paused, not Open: take it out of `symbols`\n"
         "  - balance is 50.00 USDT, below risk.min_balance 100.00: transfer money to the futures "
         "account\n"
     )

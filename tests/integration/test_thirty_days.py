@@ -39,12 +39,12 @@ SMALL = {
     "runs": 40,
     "events": 20_000,
     "intents": 400,
-    "fills": 400,
     "trades": 100,
     "daily": 20,
     "checkpoints": 20,
 }
-"""bounds of the bot in pieces, each less than the thirty days bring: every one is reached"""
+"""bounds of the bot in pieces, each less than the thirty days bring: every one is reached. That of
+fills stays: it has to be above the number of fills that a bot remembers"""
 MOST_BYTES = {
     "journal.sqlite3": 150_000_000,
     "journal.sqlite3-wal": 3 * LOG_BYTES // 2,
