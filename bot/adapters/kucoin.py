@@ -39,6 +39,8 @@ SOON_S, LATER_S = 0.2, 1.0
 """between two reads while an order that trades at once is under way: from, to"""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """before a read that failed is tried again: from, to; with jitter"""
+URGENT_S, URGENT_PAUSE_S = 60.0, 2.0
+"""after an order or a cancellation: so long reads are put off by no more than this"""
 HOT_S = 10.0
 LATER_MS = 1_000
 SYNC_S = 600.0  # clocks drift, and contracts change now and then
@@ -286,7 +288,7 @@ class KucoinVenue:
         except (UnreachableError, TimeoutError) as error:
             reading.cancel()
             self.retry_at = self.monotonic() + self.pause_s * (0.5 + self.rng.random())
-            self.pause_s = min(2.0 * self.pause_s, LONGEST_PAUSE_S)
+            self.pause_s = min(2.0 * self.pause_s, self._longest_pause())
             if isinstance(error, UnreachableError):
                 raise
             raise UnreachableError(f"the account was not read within {READ_S:g} s") from error
@@ -298,6 +300,12 @@ class KucoinVenue:
             if unasked or since < oldest:
                 self.hot.pop(name, None)
         return replace(seen, asked=tuple(n for n in seen.asked if n not in self.touched))
+
+    def _longest_pause(self) -> float:
+        """Return how long a read that fails may be put off, s: not for long while an order that was
+        sent just now may have traded, because its position needs a stop."""
+        newest = max(self.hot.values(), default=-URGENT_S)
+        return URGENT_PAUSE_S if self.monotonic() - newest < URGENT_S else LONGEST_PAUSE_S
 
     async def _keep_up(self) -> None:
         """Measure the clock, and see whether the contracts are still what we trade by."""

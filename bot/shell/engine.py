@@ -143,7 +143,8 @@ class Engine:
             return self.place(effect, durable)
         if isinstance(effect, CancelOrder):
             try:
-                return self.venue.cancel(effect, now)
+                with failing_as(NoAnswerError, active=self.careful):
+                    return self.venue.cancel(effect, now)
             except (NoAnswerError, UnreachableError) as error:
                 self.errors.append("timeout" if isinstance(error, NoAnswerError) else "unreachable")
                 return None  # the next read shows the order open, and the wish is repeated
@@ -160,7 +161,8 @@ class Engine:
         if not durable and not order.reduce_only:
             return OrderRejected(now, order.client_id, "the journal cannot be written", local=True)
         try:
-            return self.venue.submit(order, now)
+            with failing_as(NoAnswerError, active=self.careful):
+                return self.venue.submit(order, now)
         except NoAnswerError:
             self.errors.append("timeout")
             return OutcomeUnknown(now, order.client_id)
@@ -173,7 +175,7 @@ class Engine:
 
         One event at a time: what follows from it comes before the next is asked for.
         """
-        with as_outage(active=self.careful):
+        with failing_as(UnreachableError, active=self.careful):
             while not self.ending() and (event := self.venue.poll(until_ms)) is not None:
                 self.feed(event)
                 if isinstance(event, Cycle):
@@ -197,7 +199,7 @@ class Engine:
         state = self.state
         since = state.read_ms - LOOK_BACK_MS
         self.reading = False
-        with as_outage(active=self.careful):
+        with failing_as(UnreachableError, active=self.careful):
             seen = self.venue.snapshot(in_doubt(state), since, max(now, state.now_ms))
             if seen is None:
                 self.reading = True
@@ -210,13 +212,13 @@ class Engine:
 
 
 @contextmanager
-def as_outage(*, active: bool) -> Iterator[None]:
-    """Where `active`, let an exception be that of an exchange that cannot be reached; one that has
-    an exit code of its own stays what it is."""
+def failing_as(kind: type[BotError], *, active: bool) -> Iterator[None]:
+    """Where `active`, let an exception be one of `kind`; one that has an exit code of its own stays
+    what it is."""
     try:
         yield
     except Exception as error:
         own = isinstance(error, BotError) and error.exit_code != BotError.exit_code
         if own or not active:
             raise
-        raise UnreachableError(f"it cannot be read: {type(error).__name__}: {error}") from error
+        raise kind(f"{type(error).__name__}: {error}") from error

@@ -5,23 +5,25 @@ An exception ends the process, because state may be half changed, and the servic
 again. Where the cause lies in what the account or the journal says, that start ends in the same
 way. So such ends are counted in a file, and after `MOST_FAILED` in a row the bot comes up careful
 (`Engine.careful`): in HALT until a person resumes, leaving out every event that the core cannot
-take, and treating a read that fails as an exchange that cannot be reached. It still sees to stops.
+take, and treating a call of the exchange that raises as one without an answer. It still sees to
+stops.
 """
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bot.core.errors import BotError
+from bot.core.errors import BotError, UnreachableError
 from bot.core.messages import Command, Condition, Cycle, Effect, Event, Level, Operator
 from bot.core.modes import Cause
 from bot.core.text import clean
 from bot.shell.assemble import Bot
 from bot.shell.config import Config
 from bot.shell.daemon import Daemon
-from bot.shell.engine import as_outage
+from bot.shell.engine import failing_as
 from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
@@ -49,7 +51,12 @@ class FailedStarts:
         """Count a start that has ended by `error`."""
         texts = [*self.known(), clean(f"{type(error).__name__}: {error}")][-MOST_FAILED:]
         try:
-            self.file.write_text(json.dumps(texts), encoding="utf-8")
+            temporary = self.file.with_suffix(".tmp")
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(texts, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.file)
         except OSError as trouble:
             log.error("start: its failure could not be counted: %s", trouble)
 
@@ -113,7 +120,7 @@ def carefully(recover: Callable[[Config, int], None]) -> Callable[[Config, int],
     """Return a recovery that finds the exchange unreachable where it would raise."""
 
     def careful(config: Config, now: int) -> None:
-        with as_outage(active=True):
+        with failing_as(UnreachableError, active=True):
             recover(config, now)
 
     return careful

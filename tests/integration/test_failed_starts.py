@@ -10,8 +10,9 @@ import pytest
 
 from bot.core.errors import InputError, InvariantError
 from bot.core.kernel.codes import FLAT
-from bot.core.messages import CancelOrder, Command, FundingSettled, Operator, Role
+from bot.core.messages import CancelOrder, Command, FundingSettled, Operator, PlaceOrder, Role
 from bot.core.modes import Cause
+from bot.core.orders import Status
 from bot.core.reconcile import Snapshot
 from bot.shell.control import Request
 from bot.shell.failed_starts import MOST_FAILED, NAME, PROVED_CYCLES, FailedStarts
@@ -139,6 +140,26 @@ def test_a_read_that_raises_is_then_an_outage(drill: Drill, poisoned: Poisoned) 
     poisoned.broken = False
     bars(drill, 1)
     assert Cause.EXCHANGE_UNREACHABLE not in drill.state.modes.causes
+
+
+def test_an_order_that_raises_is_then_one_without_an_answer(
+    drill: Drill, poisoned: Poisoned
+) -> None:
+    fail(drill)
+    begin(drill)
+    state, submit = drill.state, drill.venue.submit
+
+    def broken(order: PlaceOrder, now: int) -> None:
+        raise KeyError("a field of the answer")
+
+    drill.venue.submit = broken  # type: ignore[assignment,method-assign]
+    k = next(k for k, pos in enumerate(state.world.positions) if pos.side != FLAT)
+    drill.engine.feed(Operator(state.now_ms, Command.CLOSE, "r", k))
+    [sent] = state.live_orders(k, Role.EXIT)
+    assert sent.status is Status.UNRESOLVED
+    drill.venue.submit = submit  # type: ignore[method-assign]
+    bars(drill, 2)
+    assert state.world.positions[k].side == FLAT
 
 
 def test_its_recovery_waits_instead_of_raising(drill: Drill) -> None:

@@ -46,10 +46,10 @@ SMALL = {
 """bounds of the bot in pieces, each less than the thirty days bring: every one is reached. That of
 fills stays: it has to be above the number of fills that a bot remembers"""
 MOST_BYTES = {
-    "journal.sqlite3": 150_000_000,
+    "journal.sqlite3": 30_000_000,
     "journal.sqlite3-wal": 3 * LOG_BYTES // 2,
-    "paper.sqlite3": 4_000_000,
-    "paper.sqlite3-wal": 3 * LOG_BYTES // 2,
+    "paper.sqlite3": 1_500_000,
+    "paper.sqlite3-wal": LOG_BYTES,
     "outbox": 1_000_000,
 }
 ROOT = Path(__file__).parents[2]

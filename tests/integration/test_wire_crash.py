@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -29,7 +30,7 @@ SEED = 16
 LANES = 2
 PAUSES_MS = (0, 2_000, 70_000)
 """a restart while orders are on their way, as systemd does it, and with a bar missed"""
-STRIDE = 1 if CHAOS > 1 else 12
+STRIDE = 1 if CHAOS > 1 else 16
 KILLS = 40 if CHAOS == 1 else 1_000
 
 SEAMS = Count("kill -9 of a live bot at seams")
@@ -43,14 +44,22 @@ def exchanges() -> Iterator[list[Simulator]]:
         yield [stack.enter_context(simulator(*MARKET)) for _ in range(LANES)]
 
 
+class Whole(NamedTuple):
+    """A life that nothing cuts short."""
+
+    seams: list[str]
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def whole(exchanges: list[Simulator], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The seams of an undisturbed life."""
-    return Case(exchanges[0], tmp_path_factory.mktemp("whole") / "c", 0).seams()
+def whole(exchanges: list[Simulator], tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    case = Case(exchanges[0], tmp_path_factory.mktemp("whole") / "c", 0)
+    began = time.monotonic()
+    return Whole(case.seams(), time.monotonic() - began)
 
 
-def test_the_lives_that_are_cut_short_hold_everything_that_matters(whole: list[str]) -> None:
-    seams = {name.rpartition(" ")[0] for name in whole}
+def test_the_lives_that_are_cut_short_hold_everything_that_matters(whole: Whole) -> None:
+    seams = {name.rpartition(" ")[0] for name in whole.seams}
     for role in ("entry", "exit", "stop", "target"):
         assert {f"before sending {role}", f"after sending {role}"} <= seams
     for what in ("commit", "latch", "cancelling", "account file"):
@@ -67,13 +76,14 @@ def interesting(seams: list[str]) -> list[str]:
         near = " ".join(seams[max(0, i - 2) : i + 3])
         if i % 32 == 0 or any(word in near for word in words):
             kinds[name.rpartition(" ")[0]].append(name)
-    return [name for found in kinds.values() for name in found[::STRIDE]]
+    spread = [found[k % STRIDE % len(found) :: STRIDE] for k, found in enumerate(kinds.values())]
+    return [name for found in spread for name in found]
 
 
 def test_a_kill_at_every_seam_loses_nothing_and_doubles_nothing(
-    exchanges: list[Simulator], whole: list[str], tmp_path: Path
+    exchanges: list[Simulator], whole: Whole, tmp_path: Path
 ) -> None:
-    points = interesting(whole)
+    points = interesting(whole.seams)
 
     def kill_at(exchange: Simulator, i: int, point: str) -> dict[str, int]:
         case = Case(exchange, tmp_path / str(i), PAUSES_MS[i % len(PAUSES_MS)])
@@ -89,20 +99,17 @@ def test_a_kill_at_every_seam_loses_nothing_and_doubles_nothing(
 
     with SEAMS:
         SEAMS.add(**in_lanes(exchanges, points, kill_at, tmp_path / "lanes"))
-    assert SEAMS.numbers["kills"] > 0.9 * len(points) > 25
+    assert len(points) > 25
+    assert SEAMS.numbers["kills"] > 0.8 * len(points)
     assert SEAMS.numbers["kills_inside_recovery"] > 10
     assert SEAMS.numbers["orders_afterwards"] > 20
 
 
 def test_a_kill_at_a_random_moment_loses_nothing_and_doubles_nothing(
-    exchanges: list[Simulator], tmp_path: Path
+    exchanges: list[Simulator], whole: Whole, tmp_path: Path
 ) -> None:
-    began = time.monotonic()
-    assert in_child(Case(exchanges[0], tmp_path / "timed", 0).live) == 0
-    life_s = time.monotonic() - began
-
     def kill_twice(exchange: Simulator, folder: Path, rng: Random) -> dict[str, int]:
-        first, second = rng.uniform(0.0, life_s), rng.uniform(0.0, life_s / 2.0)
+        first, second = (rng.uniform(0.0, whole.seconds / share) for share in (1.0, 4.0))
         case = Case(exchange, folder, rng.choice(PAUSES_MS))
         codes = [killed_after(case.live, first), killed_after(case.live_again, second)]
         assert set(codes) <= {0, -signal.SIGKILL}, (folder, first, second)

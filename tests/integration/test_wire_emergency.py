@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def test_a_dead_bot_is_flattened_and_latched_and_its_next_start_knows(
     drill.replayed()
 
 
-def test_a_process_that_hangs_is_killed_first(exchange: Simulator, state: Path) -> None:
+@contextmanager
+def hanging_bot(state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that holds the directory and does nothing."""
     hang = (
         "import signal, sys; from pathlib import Path; from bot.adapters.locks import InstanceLock;"
         "lock = InstanceLock.acquire(Path(sys.argv[1]), {}); print(flush=True); signal.pause()"
@@ -115,11 +118,31 @@ def test_a_process_that_hangs_is_killed_first(exchange: Simulator, state: Path) 
     ) as hanging:
         assert hanging.stdout is not None
         hanging.stdout.readline()
+        yield hanging
+
+
+def test_a_process_that_hangs_is_killed_first(exchange: Simulator, state: Path) -> None:
+    with hanging_bot(state) as hanging:
         code, told, said = command(exchange, state, "kill", "--timeout", "1", *keys(state))
         assert f"process {hanging.pid} does not answer: killing it" in said
         assert hanging.wait(5.0) == -9
     assert (code, told["flat"]) == (0, True)
     assert flat(exchange)
+
+
+def test_a_process_that_hangs_is_let_be_when_there_is_nothing_to_close(
+    exchange: Simulator, state: Path
+) -> None:
+    held = {position["symbol"] for position in exchange.truth()["positions"]}
+    flat_one = next(name for name in SYMBOLS.split(",") if name not in held)
+    with hanging_bot(state) as hanging:
+        code, told, said = command(
+            exchange, state, "close", flat_one, "--timeout", "1", *keys(state)
+        )
+        assert hanging.poll() is None
+        hanging.kill()
+    assert (code, told["flat"], told["closed"], told["symbol"]) == (0, True, [], flat_one), said
+    assert {position["symbol"] for position in exchange.truth()["positions"]} == held
 
 
 @pytest.mark.parametrize(

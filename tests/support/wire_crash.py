@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bot.adapters.journal import Journal
@@ -16,11 +17,12 @@ from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.latches import Latches
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT
+from bot.core.messages import Role
 from bot.core.modes import Cause
 from bot.shell import daemon, live
 from tests.support.crash import forked, in_child
 from tests.support.wire import Simulator
-from tests.support.wire_drills import WireDrill, drill_config
+from tests.support.wire_drills import SOON_MS, WireDrill, drill_config
 
 SENT = "futuresPrivatePostOrders"
 CANCELLED = "futuresPrivateDelete"
@@ -38,6 +40,7 @@ HECTIC = (
     *("momentum.period=8", "momentum.entry=0.5", "reversion.period=8", "reversion.entry=1.0"),
 )
 LATENCY_MS = 20  # always the same: one life is like the other
+DEPTH = 20_000  # contracts at a price: the largest entry and its exit trade in two parts
 MOST_KILLED = 400
 RESTART_MS = 2_000
 PATIENCE_MS = 5_000
@@ -135,7 +138,7 @@ class Case:
         """Begin a new account; the second life begins `pause_ms` after the first has ended."""
         self.exchange, self.folder, self.pause_ms = exchange, folder, pause_ms
         self.config = drill_config(exchange, *HECTIC)
-        exchange.ask("reset", {"skip": ROW, "latency_ms": LATENCY_MS})
+        exchange.ask("reset", {"skip": ROW, "latency_ms": LATENCY_MS, "depth": DEPTH})
         folder.mkdir()
 
     def begin(self, die_at: int | str) -> tuple[WireDrill, Seams]:
@@ -197,29 +200,39 @@ class Case:
 
 
 def start(drill: WireDrill) -> None:
-    """Recover; time goes on while an exchange that does not answer is waited for: it counts
-    requests, and many of them come from bots that are killed while they recover."""
+    """Recover. Time goes on while the bot waits for its stops, and for an exchange that does not
+    answer: it counts requests, and many of them come from bots that are killed while they start."""
     daemon.FIRST_PAUSE_S = daemon.LONGEST_PAUSE_S = 0.01
+
+    def pass_time(seconds: float, by_ms: int = SOON_MS) -> None:
+        drill.clock.now_ms = drill.exchange.advance(by_ms)
+        drill.wait_for_wire()
 
     def recover(now: int) -> None:
         try:
             drill.bot.recover(drill.config, now)
         except UnreachableError:
-            drill.clock.now_ms = drill.exchange.advance(PATIENCE_MS)
+            pass_time(0.0, PATIENCE_MS)
             raise
 
+    live.time = SimpleNamespace(  # type: ignore[assignment]
+        sleep=pass_time, monotonic=drill.clock.seconds
+    )
     assert drill.daemon.recover(recover)
 
 
 def see_covered(drill: WireDrill) -> None:
-    """See on the exchange that every position rests under stops of ours of its size."""
-    truth = drill.exchange.truth()
+    """See on the exchange that every position rests under stops of ours of its size; one that an
+    entry is still building has its turn later."""
+    truth, state = drill.exchange.truth(), drill.state
     stops: Counter[str] = Counter()
     for order in truth["orders"]:
         if order["role"] == "stop" and drill.ours(order["client_id"]):
             stops[order["symbol"]] += order["contracts"] - order["filled"]
     for position in truth["positions"]:
-        assert stops[position["symbol"]] >= position["contracts"], position
+        symbol = position["symbol"]
+        building = state.live_orders(state.symbols.index(symbol), Role.ENTRY)
+        assert building or stops[symbol] >= position["contracts"], position
 
 
 def settle(drill: WireDrill) -> None:

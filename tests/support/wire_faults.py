@@ -169,7 +169,7 @@ def _of_the_exchange() -> Iterator[Fault]:
         yield Fault(name, ({"kind": "skew", "ms": ms},), lasts_s=15.0)
     yield Fault("maintenance", ({"kind": "maintenance"},), lasts_s=40.0, blind=True, causes=down)
     outage: Plain = {"kind": "outage"}
-    yield Fault("outage, minutes", (outage,), lasts_s=180.0, blind=True, causes=down)
+    yield Fault("outage, minutes", (outage,), lasts_s=180.0, stride_s=5.0, blind=True, causes=down)
     yield Fault(
         "outage, hours", (outage,), lasts_s=10_800.0, stride_s=600.0, blind=True, causes=down
     )
