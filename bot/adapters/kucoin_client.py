@@ -186,9 +186,12 @@ class KucoinClient:
             self.errors.append(MALFORMED)
         elif verdict.treat not in ANSWERS:
             self.errors.append(KINDS.get(verdict.treat, "other"))
+            if verdict.treat not in KINDS:
+                log.warning("%s", verdict.text)
         if verdict.treat is Treat.RATE_LIMITED:
             self.bucket.block(verdict.wait_s or BLOCKED_S)
         elif verdict.treat is Treat.CLOCK:
+            log.warning("a request came too late or too early: %s", verdict.text)
             try:
                 await self.sync_clock()
             except UnreachableError as failure:
@@ -225,6 +228,7 @@ KINDS = {
     Treat.OUTAGE: "unreachable",
     Treat.BUSY: "unreachable",
     Treat.RATE_LIMITED: "rate_limited",
+    Treat.CLOCK: "clock",
 }
 
 

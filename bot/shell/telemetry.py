@@ -36,7 +36,10 @@ from bot.core.state import ERROR_WINDOW_MS, State
 from bot.shell.status import describe
 
 WINDOWS = (10, 20)
-KINDS = ("timeout", "unreachable", "rejected", "rate_limited", "journal", "malformed", "other")
+KINDS = (
+    *("timeout", "unreachable", "rejected", "rate_limited", "clock", "journal", "malformed"),
+    "other",
+)
 OUTCOMES = {
     PlaceOrder: "placed",
     OrderAccepted: "accepted",

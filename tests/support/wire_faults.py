@@ -166,7 +166,7 @@ def _of_the_exchange() -> Iterator[Fault]:
     """Yield what concerns everything at once."""
     down = (Cause.EXCHANGE_UNREACHABLE,)
     for name, ms in (("clock ahead", 8_000), ("clock behind", -8_000)):
-        yield Fault(name, ({"kind": "skew", "ms": ms},), lasts_s=15.0)
+        yield Fault(name, ({"kind": "skew", "ms": ms},), lasts_s=15.0, errors=("clock",))
     yield Fault("maintenance", ({"kind": "maintenance"},), lasts_s=40.0, blind=True, causes=down)
     outage: Plain = {"kind": "outage"}
     yield Fault("outage, minutes", (outage,), lasts_s=180.0, stride_s=5.0, blind=True, causes=down)

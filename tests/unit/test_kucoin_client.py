@@ -166,6 +166,7 @@ def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> N
     assert line.order()["orderId"]
     assert line.clock.now() == line.control.truth()["now_ms"]
     assert line.posts() - before == 2  # the first one was refused before it was looked at
+    assert line.client.errors == ["clock"]
 
 
 def test_nobody_listens(line: Line) -> None:
