@@ -185,7 +185,6 @@ class Journal:
         self._wait(BUSY_MS)
         self._parts |= changed
         self.commits += 1
-        self._cut_log()
 
     def _wait(self, busy_ms: int) -> None:
         """Set how long a commit waits for a locked file."""
@@ -213,9 +212,9 @@ class Journal:
         self._next[table] = n + 1
         self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - BOUNDS[table],))
 
-    def _cut_log(self) -> None:
+    def cut_log(self) -> None:
         """Move the write-ahead log into the file when it is large; a reader that is in the way is
-        not waited for."""
+        not waited for. It takes some 10 ms, so the caller does it when no order waits."""
         if log_size(self.path) < self._log_limit:
             return
         self._wait(0)

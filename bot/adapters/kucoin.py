@@ -7,6 +7,7 @@ read.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from random import Random
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_account import AccountReader
-from bot.adapters.kucoin_bars import BarFeed, Bars
+from bot.adapters.kucoin_bars import BarFeed
 from bot.adapters.kucoin_client import MALFORMED, KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import Treat
 from bot.adapters.kucoin_fields import MalformedReplyError
@@ -25,6 +26,7 @@ from bot.adapters.kucoin_market import PublicMarket, read_contracts
 from bot.adapters.kucoin_orders import order_body
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.line_state import LineState
+from bot.adapters.paced_read import PacedRead
 from bot.adapters.token_bucket import Priority
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import BotError, NoAnswerError, UnreachableError
@@ -34,16 +36,14 @@ from bot.core.observations import OutcomeUnknown
 from bot.core.reconcile import Snapshot
 
 log = logging.getLogger("radbot.exchange")
-READ_S = 15.0  # one read of the account, with its tries; below the account's progress deadline
 SOON_S, LATER_S = 0.2, 1.0
 """between two reads while an order that trades at once is under way: from, to"""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
-"""before a read that failed is tried again: from, to; with jitter"""
 URGENT_S, URGENT_PAUSE_S = 60.0, 2.0
-"""after an order or a cancellation: so long reads are put off by no more than this"""
+"""after an order or a cancellation: so long a read that failed is put off by no more than this"""
 HOT_S = 10.0
 LATER_MS = 1_000
 SYNC_S = 600.0  # clocks drift, and contracts change now and then
+QUIET_MS = 2_000
 GONE = (Treat.NOT_CANCELABLE, Treat.NOT_FOUND)  # what a cancel is for: a closed position's orders
 PRIORITIES = {
     Role.ENTRY: Priority.ENTRY,
@@ -86,7 +86,6 @@ class KucoinVenue:
         self.upkeep: Future[None] | None = None
         self.changed = ""
         """which contract is not what it was"""
-        self.rng = rng if rng is not None else Random()
         self.monotonic = monotonic
         self.answers: deque[Event] = deque()
         self.flying: set[str] = set()
@@ -100,13 +99,8 @@ class KucoinVenue:
         """orders that a cancel was sent for after the present read had begun: it may be older"""
         self.heard = False
         """something happened that a read should look at"""
-        self.reading: Future[Snapshot] | None = None
-        self.read_began = -LATER_S
+        self.read: PacedRead[Snapshot] = PacedRead(wire, wake, rng, monotonic)
         self.soon_s = SOON_S
-        self.pause_s = FIRST_PAUSE_S
-        self.retry_at = 0.0
-        self.patient = False
-        """reads are waited for: while the bot starts, and for emergencies"""
         self.asked_ms = self.account_ms = 0
         """exchange time at which the present read began, and the newest one that came through"""
         self.bars_feed: BarFeed | None = None
@@ -130,7 +124,7 @@ class KucoinVenue:
 
     def poll(self, until_ms: int) -> Event | None:
         """Return the next answer, else the next bar. Never waits."""
-        if self.monotonic() - self.synced_at > SYNC_S:
+        if self.due_for_upkeep():
             self.synced_at = self.monotonic()
             self.upkeep = self.wire.start(self._keep_up())
         if self.changed:
@@ -144,19 +138,17 @@ class KucoinVenue:
     def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot | None:
         """Return a read of the account; None while it is under way, or while it is too early to try
         again after one that failed. Raises UnreachableError when one has just failed."""
-        if self.reading is None:
-            moment = self.monotonic()
-            early = moment < self.read_began + self.soon_s and not self.bar_waits()
-            if (early or moment < self.retry_at) and not self.patient:
+        read = self.read
+        if read.pending is None:
+            early = self.monotonic() < read.began_s + self.soon_s and not self.bar_waits()
+            if (early and not read.patient) or not read.may_begin(self._longest_pause()):
                 return None
             known = tuple(name for name in asked if name not in self.flying)
-            self.heard, self.read_began, self.asked_ms = False, moment, self.clock.now()
+            self.heard, self.asked_ms = False, self.clock.now()
             self.touched.clear()
-            self.reading = self._woken(self.wire.start(self.reader.read(known, since_ms)))
-        late = self.monotonic() - self.read_began > READ_S
-        if not self.patient and not self.reading.done() and not late:
-            return None
-        return self._take_read(self.reading)
+            read.begin(self.reader.read(known, since_ms))
+        seen = read.take()
+        return self._taken(seen) if seen is not None else None
 
     def check_equity(self, ours: float) -> None:
         """Nothing: a read compares wallets, and what differs is an event (bot/core/truth.py)."""
@@ -172,6 +164,14 @@ class KucoinVenue:
         come before the decision at its end (DESIGN section 3 rule 2)."""
         feed = self.bars_feed
         return feed is not None and self.account_ms < feed.end_ms <= self.clock.now()
+
+    def due_for_upkeep(self) -> bool:
+        """Return whether clock and contracts should be looked at again: between bars, where it
+        holds up no order, unless the bar that is waited for does not come."""
+        passed_s = self.monotonic() - self.synced_at
+        feed = self.bars_feed
+        between = feed is None or feed.begins_ms() - self.clock.now() > QUIET_MS
+        return passed_s > (SYNC_S if between else 2.0 * SYNC_S)
 
     def follow(self, feed: BarFeed) -> None:
         """Let bars come; each waits for a read of the account that began after its end."""
@@ -205,19 +205,9 @@ class KucoinVenue:
     def idle(self) -> bool:
         """Return whether nothing is under way on the wire."""
         asked = self.bars_feed.asked.values() if self.bars_feed is not None else ()
-        work = [self.reading, self.upkeep, *(question for question, _ in asked)]
+        work = [self.read.pending, self.upkeep, *(question for question, _ in asked)]
         waiting = any(one is not None and not one.done() for one in work)
         return not (self.flying or self.cancelling or waiting)
-
-    # BarSource.
-
-    def bars(self, symbol: int, from_ms: int, to_ms: int) -> "Future[Bars]":
-        """Ask for closed bars that opened in [from_ms, to_ms)."""
-        return self._woken(self.wire.start(self.public.bars(symbol, from_ms, to_ms)))
-
-    def traded_ms(self, symbol: int) -> "Future[int]":
-        """Ask when the newest price was made, ms UTC."""
-        return self.wire.start(self.public.traded_ms(symbol))
 
     # In the wire thread.
 
@@ -276,36 +266,22 @@ class KucoinVenue:
         self.heard = True
         self.wake()
 
-    def _woken[T](self, future: "Future[T]") -> "Future[T]":
-        future.add_done_callback(lambda _: self.wake())
-        return future
-
-    def _take_read(self, reading: "Future[Snapshot]") -> Snapshot:
-        """Return the result of a read, and note what it means for the next one."""
-        self.reading = None
-        try:
-            seen = self.wire.wait(reading, READ_S if self.patient else 0.0)
-        except (UnreachableError, TimeoutError) as error:
-            reading.cancel()
-            self.retry_at = self.monotonic() + self.pause_s * (0.5 + self.rng.random())
-            self.pause_s = min(2.0 * self.pause_s, self._longest_pause())
-            if isinstance(error, UnreachableError):
-                raise
-            raise UnreachableError(f"the account was not read within {READ_S:g} s") from error
-        self.pause_s, self.account_ms = FIRST_PAUSE_S, self.asked_ms
+    def _taken(self, seen: Snapshot) -> Snapshot:
+        """Return a read without what it may be too old for; note what it means for the next one."""
+        self.account_ms = self.asked_ms
         self.soon_s = min(2.0 * self.soon_s, LATER_S)
         oldest = self.monotonic() - HOT_S
         for name, since in list(self.hot.items()):
-            unasked = name not in seen.asked and since < self.read_began
+            unasked = name not in seen.asked and since < self.read.began_s
             if unasked or since < oldest:
                 self.hot.pop(name, None)
         return replace(seen, asked=tuple(n for n in seen.asked if n not in self.touched))
 
     def _longest_pause(self) -> float:
-        """Return how long a read that fails may be put off, s: not for long while an order that was
-        sent just now may have traded, because its position needs a stop."""
-        newest = max(self.hot.values(), default=-URGENT_S)
-        return URGENT_PAUSE_S if self.monotonic() - newest < URGENT_S else LONGEST_PAUSE_S
+        """Return how long a read that failed may be put off, s: not for long while an order that
+        was sent just now may have traded, because its position needs a stop."""
+        newest = max(self.hot.values(), default=-math.inf)
+        return URGENT_PAUSE_S if self.monotonic() - newest < URGENT_S else math.inf
 
     async def _keep_up(self) -> None:
         """Measure the clock, and see whether the contracts are still what we trade by."""

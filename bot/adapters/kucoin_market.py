@@ -1,11 +1,12 @@
 """KuCoin's public market data: bars, prices, funding rates, contracts. Nothing here is signed.
 
-Rules of this file: every method is a coroutine of the wire thread and raises UnreachableError, and
-nothing else that is wrong.
+Rules of this file: every method of PublicMarket is a coroutine of the wire thread and raises
+UnreachableError, and nothing else that is wrong.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from bot.adapters import kucoin_parse_market as parse
@@ -14,6 +15,7 @@ from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import MalformedReplyError, wire_symbol
 from bot.adapters.line_state import LineState
 from bot.adapters.token_bucket import Priority
+from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
 from bot.core.market import HOUR_MS, Bar, ContractSpec
 
@@ -132,6 +134,21 @@ async def _contract(client: KucoinClient, symbol: str) -> parse.Contract | Unrea
         return usable(parse.contract, data, symbol)
     except UnreachableError as error:
         return error
+
+
+class WireSource:
+    """Where the feed's bars come from (bot/adapters/kucoin_bars.py); the trading loop asks."""
+
+    def __init__(self, wire: WireThread, public: PublicMarket, wake: Callable[[], None]) -> None:
+        self.wire, self.public, self.wake = wire, public, wake
+
+    def bars(self, symbol: int, from_ms: int, to_ms: int) -> "Future[Bars]":
+        """Ask for closed bars that opened in [from_ms, to_ms)."""
+        return self.wire.start(self.public.bars(symbol, from_ms, to_ms), self.wake)
+
+    def traded_ms(self, symbol: int) -> "Future[int]":
+        """Ask when the newest price was made, ms UTC."""
+        return self.wire.start(self.public.traded_ms(symbol), self.wake)
 
 
 async def _read(

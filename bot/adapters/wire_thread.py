@@ -29,9 +29,14 @@ class WireThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def start[T](self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Begin `work` and return at once."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+    def start[T](
+        self, work: Coroutine[Any, Any, T], wake: Callable[[], None] | None = None
+    ) -> "Future[T]":
+        """Begin `work` and return at once; `wake` is called, in any thread, when it is done."""
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        if wake is not None:
+            future.add_done_callback(lambda _: wake())
+        return future
 
     def run[T](self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
         """Do `work` and wait for it. Raises TimeoutError, and what `work` raises."""

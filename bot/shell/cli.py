@@ -299,7 +299,7 @@ def validate_command(args: argparse.Namespace) -> int:
 
 def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn what went wrong into a message and an exit code."""
-    args = parser.parse_args(argv)
+    args = parsed(parser, argv)
     # A service manager that is waited for to hear READY; the run takes the variable away.
     args.managed = getattr(args, "lasting", False) and "NOTIFY_SOCKET" in os.environ
     with steady_output(args):
@@ -315,6 +315,16 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
     return code
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; wrong ones end the program, and a service manager does not try again."""
+    try:
+        return parser.parse_args(argv)
+    except SystemExit as ended:
+        if ended.code == InputError.exit_code and "NOTIFY_SOCKET" in os.environ:
+            raise SystemExit(REFUSED) from ended
+        raise
 
 
 def steady_output(args: argparse.Namespace) -> Any:

@@ -341,11 +341,12 @@ class Daemon:
         ) or any(guard.locked_until for guard in state.guards)
 
     def keep_house(self) -> None:
-        """Write messages, and do what is due about once a second."""
+        """Do what may hold up no order: messages, files, and what is due about once a second."""
         parts = self.parts
         moment = parts.monotonic()
         self.note_progress(moment)
         parts.outbox.flush()
+        parts.journal.cut_log()
         if moment - self.kept_house < HOUSEKEEPING_S:
             return
         self.kept_house = moment

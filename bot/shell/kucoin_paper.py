@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed
-from bot.adapters.kucoin_market import PublicMarket, read_contracts
+from bot.adapters.kucoin_market import PublicMarket, WireSource, read_contracts
 from bot.adapters.paper_store import PaperStore
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
@@ -31,7 +31,7 @@ from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
 from bot.shell.engine import Engine
 from bot.shell.live import Line, connect, first_look
-from bot.shell.open_venue import OpenVenue, WireSource
+from bot.shell.open_venue import OpenVenue
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import restore_records
 from bot.shell.recovery import begin_anew
@@ -195,11 +195,11 @@ class Recovery:
         bot, venue, clock = self.bot, self.bot.venue, self.line.clock
         self.line.ask(self.line.client.sync_clock())
         venue.play_missed(clock.now())
-        venue.patient = True
+        venue.read.patient = True
         try:
             recover_books(bot, config, clock.now(), None)
         finally:
-            venue.patient = False
+            venue.read.patient = False
         state = bot.engine.state
         venue.start_feed(
             BarFeed(

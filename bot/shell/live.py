@@ -19,6 +19,7 @@ from bot.adapters.kucoin import KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_bars import BarFeed
 from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.token_bucket import TokenBucket
@@ -313,16 +314,16 @@ class Recovery:
             seen = self.line.look(config)
             judge(seen, config, self.line, fresh=False)
             self.seen = seen
-        venue.patient = True
+        venue.read.patient = True
         try:
             recover_books(bot, config, self.line.clock.now(), None)
         finally:
-            venue.patient = False
+            venue.read.patient = False
         self.wait_for_cover()
         self.try_orders(config)
         state = bot.engine.state
         feed = BarFeed(
-            venue,
+            WireSource(self.line.wire, venue.public, venue.wake),
             len(state.symbols),
             config.timeframe_ms,
             int(config.timing.bar_wait_s * 1000),

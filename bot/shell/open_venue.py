@@ -14,11 +14,12 @@ from random import Random
 from typing import Any
 
 from bot.adapters.exchange_clock import Clock
-from bot.adapters.kucoin import FIRST_PAUSE_S, LATER_MS, LONGEST_PAUSE_S, READ_S, SYNC_S
+from bot.adapters.kucoin import LATER_MS, SYNC_S
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed, Bars
 from bot.adapters.kucoin_market import PublicMarket
 from bot.adapters.line_state import LineState
+from bot.adapters.paced_read import PacedRead
 from bot.adapters.paper_store import PaperStore
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
@@ -36,27 +37,6 @@ MISSED_S = 30.0
 """how long the answers for so many may take"""
 
 type Rates = list[tuple[int, float]]
-
-
-class WireSource:
-    """Where the feed's bars come from (bot/adapters/kucoin_bars.py)."""
-
-    def __init__(self, wire: WireThread, public: PublicMarket, wake: Callable[[], None]) -> None:
-        self.wire, self.public, self.wake = wire, public, wake
-
-    def bars(self, symbol: int, from_ms: int, to_ms: int) -> "Future[Bars]":
-        """Ask for closed bars that opened in [from_ms, to_ms)."""
-        return woken(self.wire.start(self.public.bars(symbol, from_ms, to_ms)), self.wake)
-
-    def traded_ms(self, symbol: int) -> "Future[int]":
-        """Ask when the newest price was made, ms UTC."""
-        return woken(self.wire.start(self.public.traded_ms(symbol)), self.wake)
-
-
-def woken[T](future: "Future[T]", wake: Callable[[], None]) -> "Future[T]":
-    """Let the loop wake when the answer is in."""
-    future.add_done_callback(lambda _: wake())
-    return future
 
 
 class OpenVenue(StoredVenue):
@@ -80,7 +60,6 @@ class OpenVenue(StoredVenue):
         super().__init__(market, store)
         self.wire, self.public, self.clock, self.speed = wire, public, clock, speed
         self.wake, self.close_line = wake, close
-        self.rng = rng if rng is not None else Random()
         self.monotonic = monotonic
         self.synced_at = monotonic()
         self.feed: BarFeed | None = None
@@ -94,12 +73,8 @@ class OpenVenue(StoredVenue):
         self.rates: dict[int, tuple[Future[Rates], int]] = {}
         """the same, and when they were asked, ms"""
         self.rates_at = 0.0
-        self.reading: Future[dict[int, float]] | None = None
-        self.read_began = 0.0
-        self.pause_s = FIRST_PAUSE_S
-        self.retry_at = 0.0
-        self.patient = False
-        """reads are waited for: while the bot starts"""
+        self.read: PacedRead[dict[int, float]] = PacedRead(wire, wake, rng, monotonic)
+        """of the marks of what is held"""
 
     def start_feed(self, feed: BarFeed) -> None:
         """Let bars come; the account is at the present."""
@@ -149,16 +124,13 @@ class OpenVenue(StoredVenue):
         """Return a read of the account, with KuCoin's marks of what is held; None while it is under
         way, or too early after one that failed. Raises UnreachableError when one has just failed.
         """
-        moment = self.monotonic()
-        if self.reading is None:
-            if moment < self.retry_at and not self.patient:
+        if self.read.pending is None:
+            if not self.read.may_begin():
                 return None
-            self.reading = self._begin(self._marks(self.market.held()))
-            self.read_began = moment
-        late = moment - self.read_began > READ_S
-        if not self.patient and not self.reading.done() and not late:
+            self.read.begin(self._marks(self.market.held()))
+        marks = self.read.take()
+        if marks is None:
             return None
-        marks = self._take_read(self.reading)
         seen = self.market.snapshot(asked, since_ms, max(now, self.clock.now()))
         holdings = (replace(h, mark=marks.get(k, h.mark)) for k, h in enumerate(seen.holdings))
         return replace(seen, holdings=tuple(holdings))
@@ -206,7 +178,7 @@ class OpenVenue(StoredVenue):
 
     def ask_prices(self) -> None:
         """Ask for the prices at which the orders that wait trade."""
-        if self.monotonic() >= self.retry_at:
+        if self.read.may_begin():
             for k in self.market.waiting() - self.prices.keys():
                 self.prices[k] = self._begin(self.public.last_price(k))
 
@@ -238,28 +210,11 @@ class OpenVenue(StoredVenue):
         try:
             return price.result()
         except UnreachableError:  # an entry expires, an exit goes on waiting
-            self._try_later()
+            self.read.later()
             return 0.0
 
-    def _try_later(self) -> None:
-        self.retry_at = self.monotonic() + self.pause_s * (0.5 + self.rng.random())
-        self.pause_s = min(2.0 * self.pause_s, LONGEST_PAUSE_S)
-
-    def _take_read(self, reading: "Future[dict[int, float]]") -> dict[int, float]:
-        self.reading = None
-        try:
-            marks = self.wire.wait(reading, READ_S if self.patient else 0.0)
-        except (UnreachableError, TimeoutError) as error:
-            reading.cancel()
-            self._try_later()
-            if isinstance(error, UnreachableError):
-                raise
-            raise UnreachableError(f"the market was not read within {READ_S:g} s") from error
-        self.pause_s, self.retry_at = FIRST_PAUSE_S, 0.0
-        return marks
-
     def _begin[T](self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        return woken(self.wire.start(work), self.wake)
+        return self.wire.start(work, self.wake)
 
     async def _marks(self, held: list[int]) -> dict[int, float]:
         if not held:

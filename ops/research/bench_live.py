@@ -174,9 +174,10 @@ def play_bar(bot: Bot[Any], clock: HandClock, control: str, stop: Stop) -> None:
         for _ in range(PATIENCE):
             bot.engine.pump(clock.now())
             bot.engine.audit(clock.now())
-            if bot.venue.idle() and not bot.venue.answers and bot.venue.reading is None:
+            if bot.venue.idle() and not bot.venue.answers and bot.venue.read.pending is None:
                 break
             stop.wait(0.05)
+    bot.journal.cut_log()
 
 
 def seconds_to_ready(folder: Path, at: dict[str, Any]) -> tuple[float, subprocess.Popen[bytes]]:

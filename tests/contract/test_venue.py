@@ -120,7 +120,7 @@ class WireBench:
         self.kucoin = KucoinVenue(
             self.wire, self.client, reader, [SPEC], MINUTE, self.clock, monotonic=self.clock.seconds
         )
-        self.kucoin.patient = True
+        self.kucoin.read.patient = True
         self.venue: Venue = self.kucoin
 
     def pass_time(self, ms: int) -> list[Event]:

@@ -204,6 +204,9 @@ def test_what_is_bad_input_for_a_person_ends_a_service_for_good(bot: Bot) -> Non
     done = bot.command(*bad)
     assert done.returncode == 78
     assert json.loads(done.stdout)["code"] == 78
+    unknown = bot.command("paper", "--no-such-option")
+    assert unknown.returncode == 78
+    assert "unrecognized arguments: --no-such-option" in unknown.stderr
     config = bot.state.parent / "bad.yml"
     config.write_text("risk: {max_positions: 0}\n", encoding="utf-8")
     assert bot.command_of("validate-config", str(config)).returncode == 2

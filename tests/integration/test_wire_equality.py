@@ -27,6 +27,8 @@ from tests.support.wire_drills import WireDrill
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SYMBOLS = ("BTC-USDT-PERP", "ETH-USDT-PERP", "XRP-USDT-PERP")
+SEED = 3
+"""of the embedded market, which stands in where there is no real data"""
 SETTINGS = (f"symbols={list(SYMBOLS)}".replace("'", '"'), "timeframe=1h", "stops.atr=1.5")
 BARS = 400
 NEAR_BPS = 10.0
@@ -79,8 +81,8 @@ def drawn(config: Config) -> tuple[Source, list[Row], list[str]]:
         words = ["--market", "replay", "--data", str(SHARED / "binance-perp")]
         words += ["--start", "2023-09-01"]
     else:
-        source = synthetic_source(config, HOUR_MS, 1, None)
-        words = ["--market", "synthetic", "--seed", "1"]
+        source = synthetic_source(config, HOUR_MS, SEED, None)
+        words = ["--market", "synthetic", "--seed", str(SEED)]
         rows = [*source.history, *islice(source.stream(), 600 + BARS)]
         return source, rows[: 600 + warmup + BARS], words
     return source, list(islice(source.stream(), 600 + warmup + BARS)), words

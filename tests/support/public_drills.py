@@ -126,7 +126,7 @@ class PublicDrill:
         if venue.feed is not None:
             asked += [bars for bars, _ in venue.feed.asked.values()]
             asked += venue.feed.ages
-        return [*asked, *([venue.reading] if venue.reading is not None else [])]
+        return [*asked, *([venue.read.pending] if venue.read.pending is not None else [])]
 
     def wait_for_wire(self) -> bool:
         """Wait until every question is answered; return whether there was one."""
