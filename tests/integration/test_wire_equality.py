@@ -89,12 +89,13 @@ def drawn(config: Config) -> tuple[Source, list[Row], list[str]]:
 
 
 def paper_deals(config: Config, source: Source, rows: list[Row], first: int) -> list[Deal]:
-    """Return what paper trades from row `first` on, after the warm-up that a live bot has."""
+    """Return what paper trades from row `first` on, after the warm-up that a live bot has, and the
+    bar that ended when that bot began: it came too late to be decided on."""
     warmup = warmup_rows(config)
     world = build_world(config, source.specs, rows[first].open_ms)
     market = PaperMarket(world.params, world.specs, config.balance, iter(rows[first:]))
     engine = Engine(State(world, source.symbols, "paper"), market)
-    for row in rows[first - warmup : first]:
+    for row in rows[first - 1 - warmup : first]:
         engine.feed(History(row.open_ms + HOUR_MS, row.bars))
     while (due := market.next_ms()) is not None:
         engine.pump(due)
@@ -123,7 +124,7 @@ def test_live_decides_as_paper_does_on_the_same_market(folder: Path) -> None:
     config = load_config(None, SETTINGS)
     skip = 600 + warmup_rows(config)
     source, rows, words = drawn(config)
-    paper = paper_deals(config, source, rows, skip - 1)
+    paper = paper_deals(config, source, rows, skip)
     words += ["--symbols", ",".join(SYMBOLS), "--timeframe", "1h", "--speed", "step"]
     words += ["--history", str(skip), "--depth", str(10**9), "--quotes", "60", "--marks", "last"]
     with simulator(*words) as exchange:
