@@ -15,7 +15,9 @@ import pytest
 
 from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
+from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed
 from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_site import Site
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
@@ -371,6 +373,28 @@ def test_the_same_with_the_ordinary_import_of_ccxt() -> None:
     assert done.returncode == 0, done.stdout[-3_000:]
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_upkeep_holds_up_no_bar(exchange: Simulator) -> None:
+    bench = WireBench(exchange)
+    venue, now_ms = bench.kucoin, bench.clock.now_ms
+    source = WireSource(bench.wire, venue.public, venue.wake)
+    feed = BarFeed(source, 1, MINUTE, 2_000, 1, 0, now_ms, [0])
+    venue.follow(feed)
+
+    def due(passed_s: int, bar_in_ms: int) -> bool:
+        bench.clock.now_ms = now_ms + 1_000 * passed_s
+        feed.end_ms = bench.clock.now_ms + bar_in_ms - SETTLE_MS
+        return venue.due_for_upkeep()
+
+    try:
+        assert not due(599, 30_000)
+        assert due(601, 30_000)
+        assert not due(601, 1_900)
+        assert not due(601, -5_000)  # it is late
+        assert due(1_201, -600_000)  # it does not come: the clock is measured all the same
+    finally:
+        bench.close()
 
 
 def test_a_contract_that_changes_makes_the_bot_start_anew(exchange: Simulator) -> None:
