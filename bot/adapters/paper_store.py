@@ -5,11 +5,14 @@ journal and this file never share a transaction.
 """
 
 import json
+import pickle
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bot.adapters.database_file import LOG_BYTES, prepare
+from bot.adapters.journal_errors import DAMAGED
 from bot.core.errors import BotError, InputError
 
 SCHEMA = """
@@ -26,24 +29,45 @@ class PaperStoreError(BotError):
     exit_code = 75
 
 
+@contextmanager
+def reading_account(path: Path) -> Iterator[None]:
+    """Let whatever is wrong with a simulated account's file be an InputError that names it."""
+    try:
+        yield
+    except (sqlite3.Error, pickle.UnpicklingError, OSError, *DAMAGED) as error:
+        raise InputError(
+            f"{path}: the simulated account cannot be read ({type(error).__name__}: {error}); "
+            "restore a copy, or begin anew in another folder: --state DIR"
+        ) from error
+
+
+def check_same(path: Path, *, account: bool, journal: bool) -> None:
+    """Raise InputError when there is a journal and the account that it belongs to is gone."""
+    if journal and not account:
+        raise InputError(
+            f"{path}: expected the simulated account of the journal beside it, was a new one; "
+            "restore a copy, or begin anew in another folder: --state DIR"
+        )
+
+
 class PaperStore:
     """One writer at a time: a second process waits for the file or is refused."""
 
     def __init__(self, path: Path, *, durable: bool) -> None:
-        try:
+        self.path = path
+        with reading_account(path), ExitStack() as failed:
             prepare(path)
             self.db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            failed.callback(self.db.close)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             self.db.executescript(SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            raise InputError(f"{path}: expected a writable database, was: {error}") from error
-        self.path = path
-        self.numbers = {
-            table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]
-            for table in ("entries", "finished")
-        }
+            self.numbers = {
+                table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]
+                for table in ("entries", "finished")
+            }
+            failed.pop_all()
 
     def read(self, name: str) -> object | None:
         """Return a stored value, None when there is none."""

@@ -8,12 +8,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.adapters.journal import Journal
 from bot.adapters.latches import Latches
 from bot.adapters.locks import InstanceLock, account_lock_path
+from bot.adapters.paper_store import check_same
 from bot.core.errors import InputError
 from bot.core.kernel.codes import FLAT
 from bot.core.kernel.records import World
@@ -148,17 +150,22 @@ def open_paper_bot(
     # A simulated account is its database, wherever a link makes it appear.
     account = str((state_dir / PAPER_FILE).resolve())
     base = open_base(state_dir, account, durable=durable)
-    world: World = build_world(config, source.specs, source.start_ms)
-    venue, traded = open_paper_venue(
-        state_dir / PAPER_FILE,
-        world.params,
-        world.specs,
-        world.account.deposits,
-        source.identity,
-        source.stream,
-        durable=durable,
-    )
-    stored = base.journal.load_state(State(world, source.symbols, INSTALLATION))
+    with ExitStack() as failed:
+        failed.callback(base.close, clean=True)
+        world: World = build_world(config, source.specs, source.start_ms)
+        venue, traded = open_paper_venue(
+            state_dir / PAPER_FILE,
+            world.params,
+            world.specs,
+            world.account.deposits,
+            source.identity,
+            source.stream,
+            durable=durable,
+        )
+        failed.callback(venue.close)
+        stored = base.journal.load_state(State(world, source.symbols, INSTALLATION))
+        check_same(state_dir / PAPER_FILE, account=traded, journal=stored is not None)
+        failed.pop_all()
     state = stored if stored is not None else State(world, source.symbols, INSTALLATION)
     if stored is None and traded:
         begin_anew(state, venue.told_ms())

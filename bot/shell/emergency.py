@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bot.adapters.locks import InstanceLock, LockedError, holder
-from bot.adapters.paper_store import PaperStore
+from bot.adapters.paper_store import PaperStore, reading_account
 from bot.core.codec import decode
 from bot.core.errors import BotError, InputError
 from bot.core.kernel.params import Params, Spec
@@ -175,17 +175,18 @@ class PaperAccount:
     def __init__(self, state_dir: Path) -> None:
         path = state_dir / "paper.sqlite3"
         store = PaperStore(path, durable=True)
-        identity, data = store.read("identity"), store.read("market")
-        params, specs = store.read("params"), store.read("specs")
-        if not isinstance(identity, dict) or not isinstance(specs, list) or data is None:
-            raise InputError(f"{path}: expected a simulated exchange, was something else")
-        market = PaperMarket(
-            decode(Params, params), [decode(Spec, spec) for spec in specs], 0.0, iter(())
-        )
-        market.restore(data, None)
-        restore_records(market, store)
-        self.venue = PaperVenue(market, store, iter(()), lambda: iter(()))
-        self.venue.restore_moment()
+        with reading_account(path):
+            identity, data = store.read("identity"), store.read("market")
+            params, specs = store.read("params"), store.read("specs")
+            if not isinstance(identity, dict) or not isinstance(specs, list) or data is None:
+                raise InputError(f"{path}: expected a simulated exchange, was something else")
+            market = PaperMarket(
+                decode(Params, params), [decode(Spec, spec) for spec in specs], 0.0, iter(())
+            )
+            market.restore(data, None)
+            restore_records(market, store)
+            self.venue = PaperVenue(market, store, iter(()), lambda: iter(()))
+            self.venue.restore_moment()
         self.symbols = [str(name) for name in identity["symbols"]]
 
     def is_flat(self, wanted: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed
 from bot.adapters.kucoin_market import PublicMarket, WireSource, read_contracts
-from bot.adapters.paper_store import PaperStore
+from bot.adapters.paper_store import PaperStore, check_same, reading_account
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
 from bot.core.kernel.records import World
@@ -90,6 +90,7 @@ def assemble(
     market = open_account(store, source, world, known)
     template = State(world, source.symbols, INSTALLATION)
     stored = base.journal.load_state(template)
+    check_same(store.path, account=traded, journal=stored is not None)
     state = template if stored is None else stored
     market.told_ms = max(market.told_ms, state.now_ms)
     if told is None:
@@ -119,7 +120,8 @@ def assemble(
 
 def read_known(store: PaperStore, source: Source) -> Known | None:
     """Return what was stored, None in a new database; raise InputError for another market's."""
-    identity = store.read("identity")
+    with reading_account(store.path):
+        identity = store.read("identity")
     if identity is None:
         return None
     if identity != source.identity:
@@ -164,11 +166,12 @@ def now_known(
 def open_account(store: PaperStore, source: Source, world: World, known: Known) -> OpenMarket:
     """Return the account as it was left, or a new one; what is known is written."""
     market = OpenMarket(world.params, world.specs, world.account.deposits, known.founded_ms)
-    data = store.read("market")
-    if data is not None:
-        market.restore(data, None)
-        market.restore_past(store.read("past"), 0)
-        restore_records(market, store)
+    with reading_account(store.path):
+        data = store.read("market")
+        if data is not None:
+            market.restore(data, None)
+            market.restore_past(store.read("past"), 0)
+            restore_records(market, store)
     store.save(
         {
             "identity": source.identity,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bot.adapters.line_state import LineState
-from bot.adapters.paper_store import PaperStore, PaperStoreError
+from bot.adapters.paper_store import PaperStore, PaperStoreError, reading_account
 from bot.core.codec import decode, decode_member, encode, encode_member
 from bot.core.errors import InputError
 from bot.core.kernel.params import Params, Spec
@@ -207,9 +207,25 @@ def open_paper_venue(
 
     Raises
     ------
-    InputError : the file holds another market
+    InputError : the file holds another market, or is damaged
     """
     store = PaperStore(path, durable=durable)
+    try:
+        with reading_account(path):
+            return _opened(store, params, specs, deposits, identity, stream)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _opened(
+    store: PaperStore,
+    params: Params,
+    specs: list[Spec],
+    deposits: float,
+    identity: dict[str, object],
+    stream: Callable[[], Iterator[Row]],
+) -> tuple[PaperVenue, bool]:
     known = store.read("identity")
     if known is None:
         rows = stream()
@@ -219,7 +235,7 @@ def open_paper_venue(
         return venue, False
     if known != identity:
         raise InputError(
-            f"{path}: expected the market {identity}, was {known}; "
+            f"{store.path}: expected the market {identity}, was {known}; "
             "use another --state, or remove this folder"
         )
     data = store.read("market")

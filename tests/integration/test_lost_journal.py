@@ -1,11 +1,14 @@
 """A journal that is lost while its exchange lives on: nothing raises, the lost position keeps its
-stop, and nothing new is entered until a person has looked.
+stop, and nothing new is entered until a person has looked. A simulated exchange that is lost while
+the journal lives on is refused.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bot.core.errors import InputError
 from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Operator, PlaceOrder, Role
@@ -76,4 +79,41 @@ def test_a_lost_journal_is_no_crash_loop(
     if large:
         assert abs(gap(bot)) < 1e-3
     assert state.modes.name == "RUN"
+    bot.close(clean=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda body: b"", "expected the simulated account of the journal beside it"),
+        (lambda body: b"no database", "cannot be read"),
+        (lambda body: body[:5_000], "cannot be read"),
+        (lambda body: body[:4_100] + b"X" * 50 + body[4_150:], "cannot be read"),
+        (lambda body: body.replace(b'"open_ms"', b'"open_mx"'), "cannot be read"),
+    ],
+    ids=["empty", "text", "cut", "page", "field"],
+)
+def test_an_account_that_is_lost_or_damaged_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes], bytes],
+    told: str,
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path))
+    bot = recovered(CONFIG, SOURCE, tmp_path / "s")
+    pump(bot, 30)
+    bot.close(clean=True)
+    file = tmp_path / "s" / "paper.sqlite3"
+    whole = file.read_bytes()
+    damaged = damage(whole)
+    assert damaged != whole
+    file.write_bytes(damaged)
+    with pytest.raises(InputError, match=told) as refused:
+        recovered(CONFIG, SOURCE, tmp_path / "s")
+    assert str(file) in str(refused.value)
+    if not damaged:
+        file.unlink()
+    file.write_bytes(whole)
+    bot = recovered(CONFIG, SOURCE, tmp_path / "s")  # nothing was lost, no lock is held
+    pump(bot, 1)
     bot.close(clean=True)
