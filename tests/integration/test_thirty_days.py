@@ -62,6 +62,7 @@ def live(folder: Path, bars: int, *, clean: bool) -> None:
     bot = recovered(config, source, folder)
     for _ in range(bars):
         bot.engine.pump(bot.venue.next_ms() or 0)
+        bot.journal.cut_log()  # as the daemon does
     if not clean:
         os._exit(0)  # nothing is closed, as after kill -9
     bot.close(clean=True)
