@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -28,12 +29,21 @@ class PacedRead[T]:
         self.wire, self.wake, self.monotonic = wire, wake, monotonic
         self.rng = rng if rng is not None else Random()
         self.pending: Future[T] | None = None
-        self.began_s = -LONGEST_PAUSE_S
+        self.began_s = -math.inf
         self.pause_s = FIRST_PAUSE_S
         self.failed_s, self.wait_s = 0.0, 0.0
         self.patient = False
         """reads are waited for, and begun without a pause: while the bot starts, and for
         emergencies"""
+
+    @contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """Be patient inside the block."""
+        self.patient = True
+        try:
+            yield
+        finally:
+            self.patient = False
 
     def may_begin(self, longest_s: float = math.inf) -> bool:
         """Return whether the pause after a failure is over, or has lasted for `longest_s`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from bot.adapters.journal import Journal
 from bot.adapters.latches import Latches
 from bot.adapters.locks import InstanceLock, account_lock_path
-from bot.adapters.paper_store import check_same
+from bot.adapters.paper_store import PaperStore, check_same
 from bot.core.errors import InputError
 from bot.core.kernel.codes import FLAT
 from bot.core.kernel.records import World
@@ -153,18 +153,18 @@ def open_paper_bot(
     with ExitStack() as failed:
         failed.callback(base.close, clean=True)
         world: World = build_world(config, source.specs, source.start_ms)
+        store = PaperStore(state_dir / PAPER_FILE, durable=durable)
+        failed.callback(store.close)
         venue, traded = open_paper_venue(
-            state_dir / PAPER_FILE,
+            store,
             world.params,
             world.specs,
             world.account.deposits,
             source.identity,
             source.stream,
-            durable=durable,
         )
-        failed.callback(venue.close)
         stored = base.journal.load_state(State(world, source.symbols, INSTALLATION))
-        check_same(state_dir / PAPER_FILE, account=traded, journal=stored is not None)
+        check_same(store.path, account=traded, journal=stored is not None)
         failed.pop_all()
     state = stored if stored is not None else State(world, source.symbols, INSTALLATION)
     if stored is None and traded:

@@ -198,11 +198,8 @@ class Recovery:
         bot, venue, clock = self.bot, self.bot.venue, self.line.clock
         self.line.ask(self.line.client.sync_clock())
         venue.play_missed(clock.now())
-        venue.read.patient = True
-        try:
+        with venue.read.waited_for():
             recover_books(bot, config, clock.now(), None)
-        finally:
-            venue.read.patient = False
         state = bot.engine.state
         venue.start_feed(
             BarFeed(

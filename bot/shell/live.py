@@ -314,11 +314,8 @@ class Recovery:
             seen = self.line.look(config)
             judge(seen, config, self.line, fresh=False)
             self.seen = seen
-        venue.read.patient = True
-        try:
+        with venue.read.waited_for():
             recover_books(bot, config, self.line.clock.now(), None)
-        finally:
-            venue.read.patient = False
         self.wait_for_cover()
         self.try_orders(config)
         state = bot.engine.state

@@ -3,7 +3,6 @@
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from bot.adapters.line_state import LineState
 from bot.adapters.paper_store import PaperStore, PaperStoreError, reading_account
@@ -189,16 +188,14 @@ class PaperVenue(StoredVenue):
 
 
 def open_paper_venue(
-    path: Path,
+    store: PaperStore,
     params: Params,
     specs: list[Spec],
     deposits: float,
     identity: dict[str, object],
     stream: Callable[[], Iterator[Row]],
-    *,
-    durable: bool,
 ) -> tuple[PaperVenue, bool]:
-    """Open the exchange in `path`, or found it; return it and whether it was there.
+    """Open the exchange that is kept in `store`, or found it; return it and whether it was there.
 
     Parameters
     ----------
@@ -209,44 +206,28 @@ def open_paper_venue(
     ------
     InputError : the file holds another market, or is damaged
     """
-    store = PaperStore(path, durable=durable)
-    try:
-        with reading_account(path):
-            return _opened(store, params, specs, deposits, identity, stream)
-    except BaseException:
-        store.close()
-        raise
-
-
-def _opened(
-    store: PaperStore,
-    params: Params,
-    specs: list[Spec],
-    deposits: float,
-    identity: dict[str, object],
-    stream: Callable[[], Iterator[Row]],
-) -> tuple[PaperVenue, bool]:
-    known = store.read("identity")
-    if known is None:
-        rows = stream()
-        venue = PaperVenue(PaperMarket(params, specs, deposits, rows), store, rows, stream)
-        founded = {"identity": identity, "market": venue.market.dump(), "deposits": deposits}
-        store.save(founded | {"params": encode(params), "specs": encode(specs)}, {})
-        return venue, False
-    if known != identity:
-        raise InputError(
-            f"{store.path}: expected the market {identity}, was {known}; "
-            "use another --state, or remove this folder"
-        )
-    data = store.read("market")
-    open_ms = _stored_open_ms(data)
-    rows, current = _find(store, stream, open_ms)
-    market = PaperMarket(params, specs, deposits, rows)
-    market.restore(data, current)
-    restore_records(market, store)
-    venue = PaperVenue(market, store, rows, stream)
-    venue.restore_moment()
-    return venue, True
+    with reading_account(store.path):
+        known = store.read("identity")
+        if known is None:
+            rows = stream()
+            venue = PaperVenue(PaperMarket(params, specs, deposits, rows), store, rows, stream)
+            founded = {"identity": identity, "market": venue.market.dump(), "deposits": deposits}
+            store.save(founded | {"params": encode(params), "specs": encode(specs)}, {})
+            return venue, False
+        if known != identity:
+            raise InputError(
+                f"{store.path}: expected the market {identity}, was {known}; "
+                "use another --state, or remove this folder"
+            )
+        data = store.read("market")
+        open_ms = _stored_open_ms(data)
+        rows, current = _find(store, stream, open_ms)
+        market = PaperMarket(params, specs, deposits, rows)
+        market.restore(data, current)
+        restore_records(market, store)
+        venue = PaperVenue(market, store, rows, stream)
+        venue.restore_moment()
+        return venue, True
 
 
 def restore_records(market: PaperMarket, store: PaperStore) -> None:

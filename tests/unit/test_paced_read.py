@@ -95,8 +95,9 @@ def test_who_is_in_a_hurry_waits_less(desk: Desk) -> None:
     assert not desk.read.may_begin()
     assert desk.read.may_begin(2.0)
     assert not desk.read.may_begin(2.5)
-    desk.read.patient = True
-    assert desk.read.may_begin()
+    with desk.read.waited_for():
+        assert desk.read.may_begin()
+    assert not desk.read.may_begin()
 
 
 def test_the_patient_wait_for_the_answer(desk: Desk) -> None:
@@ -104,6 +105,6 @@ def test_the_patient_wait_for_the_answer(desk: Desk) -> None:
         await asyncio.sleep(0.05)
         return "flat"
 
-    desk.read.patient = True
-    desk.read.begin(slow())
-    assert desk.read.take() == "flat"
+    with desk.read.waited_for():
+        desk.read.begin(slow())
+        assert desk.read.take() == "flat"
