@@ -216,13 +216,19 @@ def test_a_kill_at_a_random_moment_loses_nothing_and_doubles_nothing(
     began = time.monotonic()
     assert in_child(new_case("timed").live) == 0
     life_s = time.monotonic() - began
+    kills = 0
     with MOMENTS:
-        for number in range(MOMENT_KILLS):
+        for number in range(4 * MOMENT_KILLS):
             case = new_case(f"m{number}")
             first, second = rng.uniform(0.0, life_s), rng.uniform(0.0, life_s)
             codes = [killed_after(case.live, first), killed_after(case.live_again, second)]
-            MOMENTS.add(kills=codes.count(-signal.SIGKILL))
             assert set(codes) <= {0, -signal.SIGKILL}, (number, first, second)
+            if codes[0] == 0:  # The machine is faster now than when the life was timed.
+                life_s = first
             assert in_child(case.live_again) == 0, (number, first, second)
             case.exchange.stop()
-    assert MOMENTS.numbers["kills"] >= MOMENT_KILLS
+            kills += codes.count(-signal.SIGKILL)
+            if kills >= MOMENT_KILLS:
+                break
+        MOMENTS.add(kills=kills, accounts=number + 1)
+    assert kills >= MOMENT_KILLS
