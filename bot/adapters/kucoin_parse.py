@@ -13,13 +13,17 @@ from typing import NamedTuple
 
 from bot.adapters.kucoin_fields import Fields, array
 from bot.core.messages import FundingSettled, Liquidated, OrderFilled
-from bot.core.observations import Transferred
+from bot.core.observations import Takeover, Transferred
 from bot.core.reconcile import Holding, OrderReport
 
 SUCCESS = "200000"
 CURRENCY = "USDT"
 _SIDES = {"buy": 1, "sell": -1}
-_TAKEN_OVER = ("liquid", "adl", "settlement")  # trade types without an order of ours behind them
+_TAKEOVERS = {  # trade types without an order of ours behind them
+    "liquid": Takeover.LIQUIDATION,
+    "adl": Takeover.ADL,
+    "settlement": Takeover.SETTLEMENT,
+}
 _TRANSFERS = {"TransferIn": 1.0, "Deposit": 1.0, "TransferOut": -1.0, "Withdrawal": -1.0}
 _HEDGE = "BOTH (the account is in hedge mode: switch it to one-way mode)"
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -151,11 +155,11 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
     if side is None:
         raise fields.wrong("side", "buy or sell")
     kind = fields.text("tradeType")
-    if kind != "trade" and kind not in _TAKEN_OVER:
-        raise fields.wrong("tradeType", f"trade, {', '.join(_TAKEN_OVER)}")
+    if kind != "trade" and kind not in _TAKEOVERS:
+        raise fields.wrong("tradeType", f"trade, {', '.join(_TAKEOVERS)}")
     time, entry = fill_ms(value), fields.identity("tradeId")
-    if kind in _TAKEN_OVER and k >= 0:
-        return Liquidated(time, k, contracts, price, fee, entry)
+    if kind in _TAKEOVERS and k >= 0:
+        return Liquidated(time, k, contracts, price, fee, entry, _TAKEOVERS[kind])
     return OrderFilled(time, client_id, entry, contracts, price, fee, k, side)
 
 

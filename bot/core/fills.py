@@ -102,8 +102,7 @@ def count_error(state: State, k: int, now_ms: int) -> list[Effect]:
     effects: list[Effect] = []
     if guard.error_streak >= ERROR_STREAK:
         guard.error_streak = 0
-        guard.locked_until = now_ms + ERROR_LOCK_MS
-        state.relock(k)
+        state.rest(k, now_ms)
         text = (
             f"locked for {ERROR_LOCK_MS // 60_000} min after {ERROR_STREAK} order errors in a row"
         )

@@ -25,6 +25,7 @@ from bot.core.observations import (
     PositionAgrees,
     PositionSeen,
     StrayOrder,
+    Takeover,
     Transferred,
     WalletSeen,
 )
@@ -157,6 +158,7 @@ class Liquidated:
     price: float
     fee: float
     entry_id: str = ""
+    way: Takeover = Takeover.LIQUIDATION
 
 
 @dataclass(frozen=True, slots=True)

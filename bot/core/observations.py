@@ -3,6 +3,7 @@ rules of all events). They repair what the core believes; `reconcile` makes them
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,16 @@ class LossSeen:
 
     now_ms: int
     equity: float
+
+
+class Takeover(Enum):
+    """Why the exchange took contracts of a position; the value is what people read."""
+
+    LIQUIDATION = "liquidated"
+    ADL = "auto-deleveraged"
+    """closed against a bankrupt position of somebody else, from the most profitable ones on"""
+    SETTLEMENT = "settled"
+    """the contract has ended"""
 
 
 @dataclass(frozen=True, slots=True)

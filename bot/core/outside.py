@@ -6,9 +6,10 @@ from bot.core.kernel.accounting import book_reduce
 from bot.core.kernel.codes import EXTERNAL, FLAT, KILL, LIQUIDATION
 from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled
 from bot.core.modes import Cause
+from bot.core.observations import Takeover
 from bot.core.orders import is_ours
 from bot.core.protect import close_trade
-from bot.core.state import ERROR_LOCK_MS, State
+from bot.core.state import State
 
 
 def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
@@ -29,8 +30,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
             return []
         return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
     ours = is_ours(state.installation, event.client_id)
-    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
-    state.relock(k)
+    state.rest(k, event.now_ms)
     text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
     level, kind = Level.CRITICAL, "external_position_change"
     if ours:
@@ -59,7 +59,8 @@ def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -
 
 
 def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
-    """Book what the exchange took; the symbol's remaining orders go, and a person is told."""
+    """Book what the exchange took, and tell a person. What is left keeps its orders; when nothing
+    is, they go."""
     if not state.first_sight(event.entry_id):
         return []
     k = event.symbol
@@ -68,6 +69,10 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
         if state.puzzling(event.entry_id):
             return []
         return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
-    text = f"liquidated {event.contracts:g} contracts at {event.price:g}"
-    notice = Notice(event.now_ms, Level.CRITICAL, "liquidated", k, text)
-    return [notice, *reduce_outside(state, event, LIQUIDATION)]
+    kind, reason = "liquidated", LIQUIDATION
+    if event.way is not Takeover.LIQUIDATION:  # no decision of ours has brought it about
+        kind, reason = "external_position_change", EXTERNAL
+        state.rest(k, event.now_ms)
+    text = f"{event.way.value} {event.contracts:g} contracts at {event.price:g}"
+    notice = Notice(event.now_ms, Level.CRITICAL, kind, k, text)
+    return [notice, *reduce_outside(state, event, reason)]

@@ -141,6 +141,11 @@ class State:
         held_back = guard.locked_until != 0 or guard.differs != 0 or doubt
         self.world.symbols[symbol].locked = 1 if held_back else 0
 
+    def rest(self, symbol: int, now_ms: int) -> None:
+        """Take no new risk on `symbol` for a while."""
+        self.guards[symbol].locked_until = now_ms + ERROR_LOCK_MS
+        self.relock(symbol)
+
     def remember(self, order: Order) -> None:
         """Keep an entry that has ended: a part of it may have traded without our knowing."""
         self.ended[order.request.client_id] = order

@@ -25,7 +25,7 @@ from bot.core.observations import (
 from bot.core.orders import Order, Status, Trigger
 from bot.core.outside import foreign
 from bot.core.protect import close_trade, doubts, drop_older_stops, place_stop, renew_stop
-from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS, State
+from bot.core.state import DIFFERENT_MS, State
 
 MISSING_READS = 3
 MISSING_MS = 30_000
@@ -94,8 +94,7 @@ def give_up(state: State, order: Order) -> list[Effect]:
     end_order(state, order)
     if order.role is Role.ENTRY:
         state.remember(order)
-        state.guards[order.symbol].locked_until = state.now_ms + ERROR_LOCK_MS
-        state.relock(order.symbol)
+        state.rest(order.symbol, state.now_ms)
     text = f"{order.role.value} order {order.request.client_id} never reached the exchange"
     return [Notice(state.now_ms, Level.WARNING, "void", order.symbol, text)]
 
@@ -148,8 +147,7 @@ def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
     price = event.price or state.world.symbols[k].mark  # a flat position comes without a mark
     book_reduce(state.world.account, pos, spec, pos.contracts - event.contracts, price, 0.0)
     state.guards[k].differs = 0
-    state.guards[k].locked_until = event.now_ms + ERROR_LOCK_MS
-    state.relock(k)
+    state.rest(k, event.now_ms)
     return [] if pos.contracts > 0.0 else close_trade(state, k, event.now_ms, EXTERNAL)
 
 

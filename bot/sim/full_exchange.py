@@ -28,6 +28,7 @@ from bot.core.messages import (
     PlaceOrder,
     Role,
 )
+from bot.core.observations import Takeover
 from bot.sim.tick_exchange import Cancellation, TickExchange
 from bot.sim.ticks import Quote
 
@@ -102,14 +103,17 @@ class FullExchange(TickExchange):
                 self.terms.pop(name, None)
 
     def settle(self, k: int) -> None:
-        """Close the position on symbol `k` at the mark, without a fee: its contract has ended."""
-        held, mark = self.ledger.held[k], self.ledger.marks[k]
-        if held.side != 0:
-            contracts = held.contracts
-            self.ledger.reduce(k, contracts, mark)
-            self.fills += 1
-            self.answer(Liquidated(self.now_ms, k, contracts, mark, 0.0, f"f{self.fills}"))
-            self._sweep(k)
+        """Close the position on symbol `k`: its contract has ended."""
+        if self.ledger.held[k].side != 0:
+            self.take(k, self.ledger.held[k].contracts, Takeover.SETTLEMENT)
+
+    def take(self, k: int, contracts: float, way: Takeover) -> None:
+        """Take contracts of the position on symbol `k` over at the mark, without a fee."""
+        mark = self.ledger.marks[k]
+        self.ledger.reduce(k, contracts, mark)
+        self.fills += 1
+        self.answer(Liquidated(self.now_ms, k, contracts, mark, 0.0, f"f{self.fills}", way))
+        self._sweep(k)
 
     def reserved_margin(self) -> float:
         """Return the margin that resting entries will need, USDT."""

@@ -16,6 +16,7 @@ from bot.core.messages import (
     OrderRejected,
     Role,
 )
+from bot.core.observations import Takeover
 from ops.exchange import news
 from ops.exchange.account import Account
 from ops.exchange.door import place_exits
@@ -23,6 +24,12 @@ from ops.exchange.names import nanoseconds, order_id, record_number, wire_symbol
 from ops.exchange.orders import Stage, WireOrder
 from ops.exchange.positions import Track, closed_view
 from ops.exchange.statements import Fill, FundingRecord
+
+TRADE_TYPES = {
+    Takeover.LIQUIDATION: "liquid",
+    Takeover.ADL: "adl",
+    Takeover.SETTLEMENT: "settlement",
+}
 
 
 def take(account: Account, event: Event) -> None:
@@ -192,7 +199,7 @@ def _liquidated(account: Account, event: Liquidated) -> None:
         kind="market",
         stop="",
         margin_mode=account.margin_modes[k],
-        trade_type="liquid" if account.listing.is_listed(k) else "settlement",
+        trade_type=TRADE_TYPES[event.way],
     )
     _book(account, fill, k)
     account.tell(news.ORDERS, "orderChange", news.liquidation_change(fill))

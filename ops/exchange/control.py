@@ -4,6 +4,7 @@ JSON in and out; a wrong request is answered 400 with {"error": text}.
 """
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from aiohttp import web
 
 from bot.core.errors import InputError
 from bot.core.market import parse_symbol
+from bot.core.observations import Takeover
+from bot.sim.ledger import Held
 from ops.exchange import door
 from ops.exchange.names import decimal_text, wire_symbol
 from ops.exchange.orders import true_view
@@ -115,9 +118,11 @@ async def outside(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
         door.cancel(wire.account, wire.account.find_client(str(body.get("client_id"))), now)
     elif what == "liquidate":
         k = _symbol(wire, body)
-        if wire.account.ledger.held[k].side == 0:
-            raise InputError("liquidate: expected a position, was none")
+        _held(wire, k)
         wire.market.exchange.liquidate(k)
+    elif what == "adl":
+        k = _symbol(wire, body)
+        wire.market.exchange.take(k, _share(body, _held(wire, k)), Takeover.ADL)
     else:
         wish = _by_hand(wire, body, _symbol(wire, body))
         order = door.place(wire.account, wish, now)
@@ -125,6 +130,22 @@ async def outside(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
         return {"client_id": order.client_oid, "order_id": order.order_id}
     wire.catch_up()
     return {}
+
+
+def _held(wire: Wire, k: int) -> Held:
+    """Return the position that something is done to."""
+    held = wire.account.ledger.held[k]
+    if held.side == 0:
+        raise InputError("expected a position, was none")
+    return held
+
+
+def _share(body: dict[str, Any], held: Held) -> float:
+    """Return how many contracts of a position are meant; all of them unless `share` is given."""
+    share = _number(body, "share", 1.0)
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"share: expected more than 0, 1 at most, was {share:g}")
+    return max(1.0, math.floor(held.contracts * share))
 
 
 def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
@@ -139,7 +160,7 @@ def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
     }
     match body.get("do"):
         case "close":
-            size = max(1, int(held.contracts * _number(body, "share", 1.0)))
+            size = int(_share(body, held))
             side = "sell" if held.side > 0 else "buy"
             return wish | {"type": "market", "side": side, "size": size, "reduceOnly": True}
         case "rest":
@@ -152,9 +173,8 @@ def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
             words = {"1": "buy", "-1": "sell"}
             wanted = words.get(str(body.get("side")), body.get("side"))
             return wish | {"type": "market", "side": wanted, "size": body.get("contracts", 1)}
-    raise InputError(
-        f"do: expected close, liquidate, rest, enter, transfer or cancel, was {body.get('do')!r}"
-    )
+    known = "close, liquidate, adl, rest, enter, transfer or cancel"
+    raise InputError(f"do: expected {known}, was {body.get('do')!r}")
 
 
 async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:

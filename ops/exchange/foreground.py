@@ -147,6 +147,6 @@ def line_of(event: Event, server: Server) -> str:
             return f"{event.now_ms} refused {account.orders[name].client_oid}: {message}"
         case FundingSettled(symbol=k, amount=amount):
             return f"{event.now_ms} funding {symbols[k]} {amount:+.4f} USDT"
-        case Liquidated(symbol=k, contracts=contracts, price=price):
-            return f"{event.now_ms} liquidated {symbols[k]} {contracts:g} at {decimal_text(price)}"
+        case Liquidated(symbol=k, contracts=contracts, price=price, way=way):
+            return f"{event.now_ms} {way.value} {symbols[k]} {contracts:g} at {decimal_text(price)}"
     return f"{event.now_ms} {type(event).__name__}"

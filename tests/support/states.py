@@ -29,6 +29,7 @@ from bot.core.messages import (
     Tick,
     TradeClosed,
 )
+from bot.core.observations import Takeover
 from bot.core.orders import Order, Status
 from bot.core.state import State
 from bot.core.step import step
@@ -140,10 +141,12 @@ class Desk:
         client_id = order.request.client_id
         return self.feed(OrderFilled(self.now, client_id, name, contracts, price, paid))
 
-    def liquidate(self, contracts: float, price: float) -> list[Effect]:
+    def liquidate(
+        self, contracts: float, price: float, way: Takeover = Takeover.LIQUIDATION
+    ) -> list[Effect]:
         """The exchange takes contracts of the first symbol over."""
         paid = fee(contracts * price, TAKER, self.state.world.params)
-        return self.feed(Liquidated(self.now, 0, contracts, price, paid))
+        return self.feed(Liquidated(self.now, 0, contracts, price, paid, way=way))
 
     def say(self, command: Command, reason: str, symbol: int = -1) -> list[Effect]:
         """A person's order."""

@@ -190,10 +190,17 @@ def _of_the_exchange() -> Iterator[Fault]:
     yield Fault(
         "contract delisted",
         deeds=(("market", {"do": "delist"}),),
-        notices=("liquidated", "external_position_change"),
+        notices=("external_position_change",),
     )
     yield Fault("tick size changed", deeds=(("market", {"do": "tick_size"}),), leaves=refused)
     yield Fault("liquidated", deeds=(("outside", {"do": "liquidate"}),), notices=("liquidated",))
+    for name, share in (("deleveraged", 1.0), ("half deleveraged", 0.5)):
+        yield Fault(
+            name,
+            deeds=(("outside", {"do": "adl", "share": share}),),
+            notices=("external_position_change",),
+            locks=True,
+        )
 
 
 def _of_people() -> Iterator[Fault]:

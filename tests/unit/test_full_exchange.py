@@ -15,6 +15,7 @@ from bot.core.messages import (
     PlaceOrder,
     Role,
 )
+from bot.core.observations import Takeover
 from bot.sim.full_exchange import FullExchange, Terms, Trigger
 from bot.sim.ticks import Quote
 from tests.support.exchange_cases import BALANCE, BUY, COIN, EXIT, PARAMS, STOP, T, filled
@@ -255,6 +256,7 @@ def test_a_contract_that_ends_is_settled_at_the_mark_without_a_fee() -> None:
     settled, gone = made.advance(made.now_ms)
     assert isinstance(settled, Liquidated)
     assert (settled.contracts, settled.price, settled.fee) == (10.0, 99.0, 0.0)
+    assert settled.way is Takeover.SETTLEMENT
     assert gone == OrderCancelled(made.now_ms, "3-stop")
     assert made.ledger.wallet == pytest.approx(wallet + 10 * (99.0 - 100.1))
     made.settle(0)

@@ -17,7 +17,7 @@ from bot.adapters.kucoin_fields import (
 )
 from bot.core.errors import InputError
 from bot.core.messages import FundingSettled, Liquidated, OrderFilled
-from bot.core.observations import Transferred
+from bot.core.observations import Takeover, Transferred
 from bot.core.reconcile import Holding, OrderReport
 from tests.support.kucoin_samples import (
     ANYTHING,
@@ -222,11 +222,18 @@ def test_a_fee_in_another_currency_is_not_paid_by_the_wallet() -> None:
     assert parse.fill(changed(FILL, feeCurrency="KCS"), INDEX, "a-1").fee == 0.0
 
 
-@pytest.mark.parametrize("kind", ["liquid", "adl", "settlement"])
-def test_what_the_exchange_takes_over_is_a_liquidation(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        ("liquid", Takeover.LIQUIDATION),
+        ("adl", Takeover.ADL),
+        ("settlement", Takeover.SETTLEMENT),
+    ],
+)
+def test_what_the_exchange_takes_over_is_a_liquidation(kind: str, way: Takeover) -> None:
     taken = changed(FILL, tradeType=kind)
     assert parse.fill(taken, INDEX, "order") == Liquidated(
-        1740640088427, 0, 2.0, 86275.1, 0.10353012, "1828954878212"
+        1740640088427, 0, 2.0, 86275.1, 0.10353012, "1828954878212", way
     )
     elsewhere = parse.fill(changed(taken, symbol="SOLUSDTM"), INDEX, "order")
     assert isinstance(elsewhere, OrderFilled)  # Liquidated would need a position of ours

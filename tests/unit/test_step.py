@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.errors import InvariantError
-from bot.core.kernel.codes import END, LIQUIDATION, SIGNAL, STOP, TARGET
+from bot.core.kernel.codes import END, EXTERNAL, LIQUIDATION, SIGNAL, STOP, TARGET
 from bot.core.market import Bar
 from bot.core.messages import (
     Command,
@@ -24,6 +24,8 @@ from bot.core.messages import (
     Tick,
 )
 from bot.core.modes import Cause
+from bot.core.observations import Takeover
+from bot.core.state import ERROR_LOCK_MS
 from tests.support.states import Desk, cancels, notices, placed
 
 # 2,100 USDT in the third balance tier: half of it at 101 x 1.003 buys 10 coins at leverage 8.
@@ -209,6 +211,19 @@ def test_partial_liquidation_keeps_the_rest_under_its_stop() -> None:
     assert desk.trades == []
     assert desk.position.contracts == 6.0
     assert desk.state.covered(0) >= 6.0
+
+
+def test_deleveraging_is_an_external_change_after_which_the_symbol_rests() -> None:
+    desk = in_a_trade()
+    effects = desk.liquidate(4.0, 101.0, Takeover.ADL)
+    (told,) = notices(effects)
+    assert (told.level, told.kind) == (Level.CRITICAL, "external_position_change")
+    assert told.text == "auto-deleveraged 4 contracts at 101"
+    assert desk.state.guards[0].locked_until == desk.now + ERROR_LOCK_MS
+    assert desk.state.covered(0) >= desk.position.contracts == 6.0
+    effects = desk.liquidate(6.0, 101.0, Takeover.ADL)
+    assert desk.trades[0].reason == EXTERNAL
+    assert cancels(effects) == ["t-2-stop", "t-3-target"]
 
 
 @pytest.mark.parametrize("contracts", [10.0, 11.0])

@@ -133,6 +133,28 @@ def test_a_foreign_order_rests_beside_any_position(side: int) -> None:
         outside(desk, "cancel", client_id=name)
 
 
+def test_a_position_is_deleveraged_in_parts() -> None:
+    desk = Desk(100.0)
+    with pytest.raises(InputError, match="expected a position"):
+        outside(desk, "adl", symbol=BTC)
+    desk.trade(size=9)
+    desk.trade(side="sell", size=9, type="limit", price="101", reduceOnly=True)
+    for share in (0, 1.5, -1):
+        with pytest.raises(InputError, match="share: expected more than 0, 1 at most"):
+            outside(desk, "adl", symbol=BTC, share=share)
+    wallet = truth(desk)["wallet"]
+    outside(desk, "adl", symbol=BTC, share=0.5)
+    told = truth(desk)
+    assert told["positions"][0]["contracts"] == 5
+    assert len(told["orders"]) == 1
+    last = told["fills"][-1]
+    assert (last["trade_type"], last["contracts"], last["price"]) == ("adl", 4, 100.0)
+    assert told["wallet"] == pytest.approx(wallet - 0.4)  # 4 at 100.0, bought at 100.1; no fee
+    outside(desk, "adl", symbol=BTC)
+    told = truth(desk)
+    assert (told["positions"], told["orders"]) == ([], [])
+
+
 def test_a_liquidation_and_a_transfer_come_from_outside() -> None:
     desk = Desk(100.0)
     with pytest.raises(InputError, match="expected a position"):
