@@ -31,6 +31,8 @@ LANES = 2
 PAUSES_MS = (0, 2_000, 70_000)
 """a restart while orders are on their way, as systemd does it, and with a bar missed"""
 STRIDE = 1 if CHAOS > 1 else 16
+TRIES = 4
+"""lives until one reaches the seam: threads are no clockwork, and there is one stop more or less"""
 KILLS = 40 if CHAOS == 1 else 1_000
 
 SEAMS = Count("kill -9 of a live bot at seams")
@@ -86,9 +88,12 @@ def test_a_kill_at_every_seam_loses_nothing_and_doubles_nothing(
     points = interesting(whole.seams)
 
     def kill_at(exchange: Simulator, i: int, point: str) -> dict[str, int]:
-        case = Case(exchange, tmp_path / str(i), PAUSES_MS[i % len(PAUSES_MS)])
-        code = in_child(lambda: case.live(point))
-        if code == 0:  # threads are no clockwork: one stop more or less
+        for life in range(TRIES):
+            case = Case(exchange, tmp_path / f"{i} {life}", PAUSES_MS[i % len(PAUSES_MS)])
+            code = in_child(lambda: case.live(point))  # noqa: B023
+            if code != 0:
+                break
+        else:
             return {"seams_not_reached": 1}
         assert code == -signal.SIGKILL, point
         if i % 16 in (0, 1):
@@ -100,7 +105,7 @@ def test_a_kill_at_every_seam_loses_nothing_and_doubles_nothing(
     with SEAMS:
         SEAMS.add(**in_lanes(exchanges, points, kill_at, tmp_path / "lanes"))
     assert len(points) > 25
-    assert SEAMS.numbers["kills"] > 0.8 * len(points)
+    assert SEAMS.numbers["kills"] > 0.95 * len(points)
     assert SEAMS.numbers["kills_inside_recovery"] > 10
     assert SEAMS.numbers["orders_afterwards"] > 20
 
