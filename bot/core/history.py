@@ -8,9 +8,10 @@ from bot.core.state import State
 
 def see_bars(state: State, event: Cycle | History) -> None:
     """Take the bars that ended into the indicators, in configuration order."""
+    world, now = state.world, event.now_ms
     for k, bar in enumerate(event.bars):
         if bar is not None:
-            see_bar(state.world, k, event.now_ms, bar.high, bar.low, bar.close)
+            see_bar(world, k, now, bar.high, bar.low, bar.close)
 
 
 def on_history(state: State, event: History) -> list[Effect]:

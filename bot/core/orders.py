@@ -43,8 +43,9 @@ class Trigger(Enum):
     """the exchange never had it: enough reads have said so"""
 
 
-TERMINAL = frozenset({Status.FILLED, Status.CANCELLED, Status.REJECTED})
-RESTING = frozenset({Status.OPEN, Status.PARTIAL})
+# Tuples, since an Enum member takes long to hash, and these are asked for in every step.
+TERMINAL = (Status.FILLED, Status.CANCELLED, Status.REJECTED)
+RESTING = (Status.OPEN, Status.PARTIAL)
 """acknowledged by the exchange and not asked to go: only these protect a position"""
 
 ORDER_TABLE: dict[tuple[Status, Trigger], Status] = {

@@ -25,7 +25,7 @@ from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
 from bot.core.owners import RETIRED
 from bot.core.state import State
 
-RELIABLE = frozenset({Status.SENT, Status.OPEN, Status.PARTIAL})
+RELIABLE = (Status.SENT, Status.OPEN, Status.PARTIAL)
 """a stop that is being cancelled or may be lost is not relied on"""
 RETRY_MS = 1_000  # between two tries of an order that the exchange refuses
 SLOWEST = 5  # times as long where tries are in doubt
@@ -98,16 +98,23 @@ def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     return [send(state, k, Role.EXIT, -pos.side, pos.contracts, 0.0, reason, leverage=pos.leverage)]
 
 
-def place_stop(state: State, k: int) -> list[Effect]:
-    """Put the position on symbol `k` under a stop at its level; older stops stay until it rests.
-
-    Nothing happens while a stop of the right price and at least the right size is there already.
-    """
+def has_stop(state: State, k: int) -> bool:
+    """Return whether a stop at the level of the position on symbol `k`, and of its size at least,
+    is there or on its way."""
     pos = state.world.positions[k]
     for order in state.orders.values():
         ours = order.symbol == k and order.role is Role.STOP and order.status in RELIABLE
         if ours and order.request.price == pos.stop_price and order.remaining >= pos.contracts:
-            return []
+            return True
+    return False
+
+
+def place_stop(state: State, k: int) -> list[Effect]:
+    """Put the position on symbol `k` under a stop at its level, unless it is; older stops stay
+    until it rests."""
+    if has_stop(state, k):
+        return []
+    pos = state.world.positions[k]
     state.guards[k].last_stop_ms = state.now_ms
     return [
         send(
@@ -126,7 +133,7 @@ def place_stop(state: State, k: int) -> list[Effect]:
 def renew_stop(state: State, k: int) -> list[Effect]:
     """Place the stop of the position on symbol `k` if it is not there, but not faster than
     `may_retry` allows."""
-    if not may_retry(state, k, Role.STOP, state.guards[k].last_stop_ms):
+    if has_stop(state, k) or not may_retry(state, k, Role.STOP, state.guards[k].last_stop_ms):
         return []
     return place_stop(state, k)
 

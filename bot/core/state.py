@@ -194,11 +194,13 @@ class State:
                 raise InvariantError(
                     f"{self.symbols[k]}: side {pos.side} with {pos.contracts} contracts"
                 )
-            if held and world.params.reference == 0 and pos.contracts != math.floor(pos.contracts):
+            if not held:
+                continue
+            if world.params.reference == 0 and pos.contracts != math.floor(pos.contracts):
                 raise InvariantError(
                     f"{self.symbols[k]}: expected whole contracts, was {pos.contracts}"
                 )
-            if held and not (pos.stop_price > 0.0 and pos.entry_price > 0.0):
+            if not (pos.stop_price > 0.0 and pos.entry_price > 0.0):
                 raise InvariantError(f"{self.symbols[k]}: position without a stop level")
 
     def digest(self) -> str:

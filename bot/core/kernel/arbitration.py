@@ -56,12 +56,14 @@ def ask_strategies(w: World, k: int) -> int:
     """Ask every strategy about symbol `k`, keep the answers in `wishes`; return how many wish."""
     n = len(w.symbols)
     s, p = w.symbols[k], w.params
-    wishes, verdicts, strategies = w.wishes, w.verdicts, w.strategies
+    wishes, verdicts = w.wishes, w.verdicts
     count = 0
-    for j in range(len(strategies)):
-        wish = entry_signal(strategies[j], s, p)
-        wishes[j * n + k] = wish
-        verdicts[j * n + k] = NO_WISH
+    i = k
+    for kind in w.strategies:
+        wish = entry_signal(kind, s, p)
+        wishes[i] = wish
+        verdicts[i] = NO_WISH
+        i += n
         if wish != 0.0:
             count += 1
     return count
