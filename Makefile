@@ -7,6 +7,8 @@ WITH_ENV := sh scripts/with-env.sh
 UNIT_TESTS := $(wildcard tests/architecture tests/unit tests/property)
 INTEGRATION_TESTS := $(wildcard tests/scenario tests/contract tests/integration)
 DOCTESTS := bot ops
+# Two workers, a file at a time; most tests wait for processes. ARGS="-n 0" does without.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -68,16 +70,16 @@ stress optimize go-nogo release:
 
 .PHONY: test test-unit test-integration chaos faults lint bench mutants
 test: setup ## All tests; ARGS goes to pytest
-	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
+	@$(PYTEST) $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
 
 test-unit: setup ## The fast tests: architecture, unit, property
-	@$(PY) -m pytest $(DOCTESTS) $(UNIT_TESTS) $(ARGS)
+	@$(PYTEST) $(DOCTESTS) $(UNIT_TESTS) $(ARGS)
 
 test-integration: setup ## The rest: scenario, contract, integration
-	@$(PY) -m pytest $(INTEGRATION_TESTS) $(ARGS)
+	@$(PYTEST) $(INTEGRATION_TESTS) $(ARGS)
 
 chaos: setup ## 1,000 random kills, every crash point, ten times the fault plans (an hour)
-	@CHAOS=10 $(PY) -m pytest tests/integration/test_crash_points.py tests/integration/test_faults.py \
+	@CHAOS=10 $(PYTEST) tests/integration/test_crash_points.py tests/integration/test_faults.py \
 		tests/integration/test_wire_crash.py -o faulthandler_timeout=7200 $(ARGS)
 
 faults: setup ## The live bot against every fault of the wire, as a matrix (half an hour)

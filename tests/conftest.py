@@ -1,6 +1,7 @@
 """What holds for every test: no ambient settings, and property tests that repeat exactly."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,17 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.load_profile("ci")
 
 
+TRIED: list[str] = []
+"""what the workers have told, when there are any"""
+
+
+def tried() -> list[str]:
+    """Return what this process has to say of what its tests tried."""
+    from tests.support.counts import SAID
+
+    return [line for count in SAID.values() if (line := count.line())]
+
+
 def pytest_report_header() -> str:
     """Say which profile made the property tests' examples."""
     profile = settings.default
@@ -25,11 +37,21 @@ def pytest_report_header() -> str:
     )
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of pytest-xdist tell how much its tests have tried."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tried"] = tried()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker tells; one that was killed tells nothing."""
+    TRIED.extend(getattr(node, "workeroutput", {}).get("tried", []))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much the long tests have tried."""
-    from tests.support.counts import SAID
-
-    lines = [line for count in SAID.values() if (line := count.line())]
+    lines = [*TRIED, *tried()]
     if lines:
         terminalreporter.section("tried")
         for line in lines:
