@@ -11,27 +11,21 @@ from bot.adapters.journal_reader import JournalReader
 from bot.adapters.kucoin_bars import SETTLE_MS, Bars
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Site
-from bot.adapters.outbox import Outbox
 from bot.adapters.paper_store import PaperStore
-from bot.adapters.systemd import Notifier
 from bot.adapters.wire_thread import WireThread
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Effect, Event, Notice, TradeClosed
 from bot.shell.assemble import begin_run, open_base
 from bot.shell.config import Config, load_config
-from bot.shell.control import Commands
-from bot.shell.daemon import Daemon, Parts
+from bot.shell.daemon import Daemon
 from bot.shell.kucoin_paper import assemble
 from bot.shell.live import Line
-from bot.shell.obedience import Obedience
 from bot.shell.paper import kucoin_source
-from bot.shell.progress import Progress
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
-from bot.shell.telemetry import Telemetry
 from tests.support.lasting import check_books
 from tests.support.wire import Simulator
-from tests.support.wire_drills import FreeBucket, HandClock, LoopClock
+from tests.support.wire_drills import FreeBucket, HandClock, make_parts
 
 MOST_STEP_MS = 20_000
 TURNS = 20
@@ -74,32 +68,12 @@ class PublicDrill:
             self.stop.__exit__()
             raise
         self.venue, self.state = self.bot.venue, self.bot.engine.state
-        self.daemon = Daemon(self.bot.engine, self.parts())
+        self.daemon = Daemon(self.bot.engine, make_parts(self.bot, folder, self.clock, self.stop))
         self.daemon.parts.listeners.append(self.heard)
         self.trades: list[TradeClosed] = []
         self.kinds: list[str] = []
         """of notices"""
         begin_run(self.bot, config, {})
-
-    def parts(self) -> Parts:
-        bot, monotonic = self.bot, self.clock.seconds
-        commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
-        names = ("version", "release_id", "content_hash", "config_hash", "run_id")
-        limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
-        return Parts(
-            journal=bot.journal,
-            latches=bot.latches,
-            outbox=Outbox(self.folder / "outbox"),
-            notifier=Notifier(None, None),
-            progress=Progress(limits, 0.0),
-            telemetry=Telemetry(dict.fromkeys(names, "drill"), monotonic),
-            obedience=Obedience(bot.engine, commands, bot.latches, monotonic),
-            stop=self.stop,
-            clock=LoopClock(self.clock),
-            next_ms=bot.venue.next_ms,
-            take_errors=bot.venue.take_errors,
-            monotonic=monotonic,
-        )
 
     def heard(self, _event: Event, effects: list[Effect]) -> None:
         self.trades += [effect for effect in effects if isinstance(effect, TradeClosed)]

@@ -22,7 +22,7 @@ from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Command, Operator
 from bot.core.state import State
 from bot.shell.account_file import read_account
-from bot.shell.assemble import begin_run, open_base
+from bot.shell.assemble import Bot, begin_run, open_base
 from bot.shell.config import Config, load_config
 from bot.shell.control import Commands
 from bot.shell.daemon import Daemon, Parts
@@ -32,6 +32,7 @@ from bot.shell.progress import Progress
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
+from bot.shell.venue import LastingVenue
 from ops.exchange.hand_clock import HandClock
 from tests.support.lasting import BUSY
 from tests.support.wire import KEYS, Simulator
@@ -92,6 +93,28 @@ def drill_config(exchange: Simulator, *more: str) -> Config:
     return load_config(None, [*SETTINGS, *urls, "exchange.websocket=false", *more])
 
 
+def make_parts[V: LastingVenue](bot: Bot[V], folder: Path, clock: HandClock, stop: Stop) -> Parts:
+    """Return the parts of a daemon around a bot on the wire; nobody is notified."""
+    commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
+    names = ("version", "release_id", "content_hash", "config_hash", "run_id")
+    limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
+    return Parts(
+        journal=bot.journal,
+        latches=bot.latches,
+        outbox=Outbox(folder / "outbox"),
+        notifier=Notifier(None, None),
+        progress=Progress(limits, 0.0),
+        telemetry=Telemetry(dict.fromkeys(names, "drill"), clock.seconds),
+        obedience=Obedience(bot.engine, commands, bot.latches, clock.seconds),
+        stop=stop,
+        clock=LoopClock(clock),
+        next_ms=bot.venue.next_ms,
+        prompted=bot.venue.prompted,
+        take_errors=bot.venue.take_errors,
+        monotonic=clock.seconds,
+    )
+
+
 class WireDrill:
     """One live bot on one simulator, from a fresh account on."""
 
@@ -122,7 +145,7 @@ class WireDrill:
         base = open_base(folder, credentials.key, durable=False)
         known = read_account(folder)
         self.bot = assemble(self.config, credentials, base, line, known, self.stop)
-        self.daemon = Daemon(self.bot.engine, self.parts())
+        self.daemon = Daemon(self.bot.engine, make_parts(self.bot, folder, self.clock, self.stop))
         self.venue, self.state = self.bot.venue, self.bot.engine.state
         self.uncovered: dict[str, int] = {}
         self.line_down = False
@@ -133,27 +156,6 @@ class WireDrill:
     def start(self) -> None:
         """Recover and be ready."""
         assert self.daemon.recover(lambda now: self.bot.recover(self.config, now))
-
-    def parts(self) -> Parts:
-        bot, monotonic = self.bot, self.clock.seconds
-        commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
-        names = ("version", "release_id", "content_hash", "config_hash", "run_id")
-        limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
-        return Parts(
-            journal=bot.journal,
-            latches=bot.latches,
-            outbox=Outbox(self.folder / "outbox"),
-            notifier=Notifier(None, None),
-            progress=Progress(limits, 0.0),
-            telemetry=Telemetry(dict.fromkeys(names, "drill"), monotonic),
-            obedience=Obedience(bot.engine, commands, bot.latches, monotonic),
-            stop=self.stop,
-            clock=LoopClock(self.clock),
-            next_ms=bot.venue.next_ms,
-            prompted=bot.venue.prompted,
-            take_errors=bot.venue.take_errors,
-            monotonic=monotonic,
-        )
 
     # Time.
 
