@@ -316,7 +316,7 @@ class FaultDrill(WireDrill):
         decided = self.state.decided_ms
         self.until("flat", self.is_flat, 2 * self.config.timeframe_ms)
         self.until("a cycle", lambda: self.state.decided_ms > decided, 10**6)
-        self.until("books that agree", self.agrees, 2 * AGREED_MS)
+        self.until("peace", lambda: self.agrees() and self.peaceful(), 2 * AGREED_MS)
         assert self.is_flat()
         assert self.state.modes.mode == FLATTEN
         assert self.bot.latches.read() is not None

@@ -54,6 +54,8 @@ FIELDS = {
     "/api/v1/account-overview": ("accountEquity", "unrealisedPNL", "currency"),
 }
 """what a read needs, by path"""
+LASTING = ("/api/v1/recentFills", "/api/v1/account-overview")
+"""reads that show something also when nothing is held any more"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class Cell:
             case Aim.CANCEL:
                 return {"role": "cancel"}
             case Aim.READ:
-                path = rng.choice(sorted(FIELDS))
+                leaves = "fields" in spec and self.phase in (Phase.EXIT, Phase.KILL)
+                path = rng.choice(LASTING if leaves else sorted(FIELDS))
                 named = {"fields": [rng.choice(FIELDS[path])]} if "fields" in spec else {}
                 return {"method": "GET", "path": path, "times": TRIES, **named}
         return {}
