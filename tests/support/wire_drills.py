@@ -46,8 +46,9 @@ TURNS = 12
 """the loop turns at most so often within one instant"""
 MOST_UNCOVERED_MS = 20_000
 """closed after 15 s (DESIGN section 5), and a turn or two for the exit"""
-MOST_LEAVING_MS = 25_000
-"""the exit is out, and trades in parts in a thin market"""
+MOST_LEAVING_MS = 40_000
+"""the exit is out and the market takes its time: 10,000 contracts at a quote, a quote in some 6 s,
+positions of 40,000"""
 TIMEOUT_S = 0.5
 SETTINGS = (
     *BUSY,
