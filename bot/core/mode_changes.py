@@ -4,6 +4,7 @@ from bot.core.fills import note_error
 from bot.core.kernel.codes import FLATTEN
 from bot.core.messages import Condition, Effect, Level, Notice, Tick
 from bot.core.modes import Cause, Clearer
+from bot.core.protect import cancel_entries
 from bot.core.state import ERROR_QUIET_MS, State
 
 
@@ -56,6 +57,8 @@ def on_condition(state: State, event: Condition) -> list[Effect]:
         event.cause is Cause.EXCHANGE_UNREACHABLE
     ):
         effects = note_error(state, event.now_ms)  # an outage is one error, however long it is
+    if event.cause is Cause.STOPPING and event.active:
+        return cancel_entries(state)  # nobody would see to the stop of what they buy
     if event.cause in (Cause.RECOVERING, Cause.STOPPING):  # nothing a person must hear of
         return []
     return [*effects, *mode_notice(state, before)]

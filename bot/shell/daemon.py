@@ -19,7 +19,6 @@ from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import (
-    Command,
     Condition,
     Cycle,
     Effect,
@@ -27,7 +26,6 @@ from bot.core.messages import (
     History,
     Level,
     Notice,
-    Operator,
     Tick,
 )
 from bot.core.modes import Cause
@@ -51,8 +49,6 @@ READY_S = 20.0
 EXTEND_S = 60.0
 """asked for at each step of a start; no step waits longer for the exchange"""
 ALIVE_S = 1.0
-CLOSE_S = 10.0
-"""how long a stop may close positions: the service manager waits 20 s (TimeoutStopSec)"""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
@@ -250,28 +246,6 @@ class Daemon:
             self.ping()
         else:
             self.parts.notifier.extend(EXTEND_S)
-
-    def close_positions(self) -> None:
-        """Leave every position, because the configuration wants a stop to; enter nothing.
-
-        What has not left after `CLOSE_S` stays under its stops; the next start goes on closing it.
-        """
-        parts, engine, state = self.parts, self.engine, self.engine.state
-        engine.ending = lambda: False
-        engine.feed(Condition(self.moment(), Cause.STOPPING, True))
-        end = parts.monotonic() + CLOSE_S
-        for k in range(len(state.symbols)):
-            if state.world.positions[k].side != FLAT or state.live_orders(k):
-                engine.feed(Operator(self.moment(), Command.CLOSE, "the bot is stopped", k))
-        while not state.flat and parts.monotonic() < end:
-            self.turn()
-            parts.stop.pause(TURN_S)
-        if not state.flat:
-            text = f"not closed within {CLOSE_S:g} s; what is left stays under its stops"
-            log.error("stop: %s", text)
-            self.tell(Level.CRITICAL, "not_closed", text, state.now_ms)
-        engine.feed(Condition(self.moment(), Cause.STOPPING, False))
-        parts.outbox.flush()
 
     def moment(self) -> int:
         """Return market time, not before the newest event."""

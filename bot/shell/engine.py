@@ -160,6 +160,8 @@ class Engine:
         now = self.state.now_ms
         if not durable and not order.reduce_only:
             return OrderRejected(now, order.client_id, "the journal cannot be written", local=True)
+        if self.ending() and not order.reduce_only:
+            return OrderRejected(now, order.client_id, "the bot is being stopped", local=True)
         try:
             with failing_as(NoAnswerError, active=self.careful):
                 return self.venue.submit(order, now)

@@ -22,6 +22,7 @@ from bot.shell.build import to_params, to_tiers
 from bot.shell.config import Config, trading_hash
 from bot.shell.control import Commands
 from bot.shell.daemon import EXTEND_S, Daemon, Parts
+from bot.shell.ending import come_to_rest, tell_unrest, unrest
 from bot.shell.engine import Engine
 from bot.shell.failed_starts import FailedStarts
 from bot.shell.obedience import Obedience
@@ -155,12 +156,13 @@ def serve[V: LastingVenue](
             begin_run(bot, config, identity)
             with FailedStarts(wish.state_dir).watching(bot, daemon):
                 if not daemon.recover(lambda now: bot.recover(config, now)):
+                    if what := unrest(bot.engine.state):
+                        tell_unrest(daemon, "not_at_rest", "; ".join(what))
                     return 0
                 publisher.ready = True
                 end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
                 code = daemon.run(end_ms)
-                if stop.asked and reloader.config.on_stop == "close":
-                    daemon.close_positions()
+                come_to_rest(daemon, close=stop.asked and reloader.config.on_stop == "close")
                 return code
         finally:
             notifier.stopping()

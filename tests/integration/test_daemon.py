@@ -5,7 +5,7 @@ The real daemon, engine and journal on a simulated exchange; time is moved by ha
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,28 @@ from bot.adapters.outbox import ulid
 from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT
-from bot.core.messages import Cycle, Effect, Event, History, Level, Notice, PlaceOrder, Role, Tick
+from bot.core.messages import (
+    Cycle,
+    Effect,
+    Event,
+    History,
+    Level,
+    Notice,
+    OrderFilled,
+    PlaceOrder,
+    Role,
+    Tick,
+)
 from bot.core.modes import Cause
-from bot.shell.daemon import CLOSE_S, EXTEND_S, PRUNE_S, READY_S
+from bot.core.state import State
+from bot.shell.daemon import EXTEND_S, PRUNE_S, READY_S
+from bot.shell.ending import REST_S, come_to_rest, unrest
+from bot.shell.engine import Outcome
 from bot.sim.faults import Moment
 from tests.support.drills import CONFIG, STEP_MS, Drill
 
 WEEK_S = 7 * 86_400
+MOST_TURNS = 10_000
 
 
 class Heard(Notifier):
@@ -256,7 +271,7 @@ def test_positions_are_closed_before_the_end_when_that_is_wanted(drill: Drill) -
     drill.daemon.parts.listeners.append(listens)
     drill.stop.asked = True
     entries = drill.venue.counts[Role.ENTRY, Moment.SEND]
-    drill.daemon.close_positions()
+    come_to_rest(drill.daemon, close=True)
     assert modes == {"HALT", "RUN"}  # RUN again when it is over: the next start finds no trace
     assert drill.state.modes.name == "RUN"
     assert drill.state.flat
@@ -284,9 +299,100 @@ def test_what_does_not_close_in_time_stays_under_its_stop_and_is_told(
     drill.venue.submit = refuses  # type: ignore[method-assign]
     drill.stop.asked = True
     began_ms = drill.clock.now_ms
-    drill.daemon.close_positions()
-    assert drill.clock.now_ms - began_ms <= CLOSE_S * 1000.0 + STEP_MS
+    come_to_rest(drill.daemon, close=True)
+    assert drill.clock.now_ms - began_ms <= REST_S * 1000.0 + STEP_MS
     held = [k for k, pos in enumerate(drill.state.world.positions) if pos.side != FLAT]
     assert held
     assert all(drill.state.covered(k) >= drill.state.world.positions[k].contracts for k in held)
     assert [told["kind"] for told in messages(tmp_path)].count("not_closed") == 1
+
+
+def entries(drill: Drill) -> list[PlaceOrder]:
+    """Return the entries in the exchange's book."""
+    orders = drill.market.exchange.book.orders.values()
+    return [order for order in orders if order.role is Role.ENTRY]
+
+
+def stopped_at_an_entry(drill: Drill) -> None:
+    """Let the wish to stop come the moment after an entry has been sent."""
+
+    def stops(_event: Event, effects: list[Effect]) -> None:
+        drill.stop.asked |= any(
+            isinstance(effect, PlaceOrder) and effect.role is Role.ENTRY for effect in effects
+        )
+
+    drill.daemon.parts.listeners.append(stops)
+    turn_until(drill, lambda: drill.stop.asked)
+    moving(drill)
+
+
+def turn_until(drill: Drill, done: Callable[[], bool]) -> None:
+    for _ in range(MOST_TURNS):
+        if done():
+            return
+        drill.turn()
+    raise AssertionError("it never came")
+
+
+def see_rest(drill: Drill) -> None:
+    """See on the exchange that no entry waits and every position rests under its stop, also when
+    the market has gone on for long."""
+    assert entries(drill) == []
+    book = drill.market.exchange.book
+    for k, held in enumerate(drill.market.exchange.ledger.held):
+        stops = [order.client_id for order in book.resting(k, Role.STOP)]
+        assert sum(book.left[name] for name in stops) >= held.contracts
+
+
+def test_a_stop_takes_back_an_entry_that_is_on_its_way(drill: Drill) -> None:
+    stopped_at_an_entry(drill)
+    assert entries(drill)
+    come_to_rest(drill.daemon, close=False)
+    see_rest(drill)
+    assert drill.state.modes.name == "RUN"
+    assert drill.state.flat
+    drill.clock.now_ms += 10 * CONFIG.timeframe_ms
+    for event in iter(lambda: drill.market.poll(drill.clock.now_ms), None):
+        assert not isinstance(event, OrderFilled)
+    drill.close()
+    assert drill.replayed() > 0
+
+
+def test_what_an_entry_bought_while_the_stop_came_rests_under_its_stop(tmp_path: Path) -> None:
+    with closing(Drill(tmp_path, "tick", 3, ())) as drill:
+        stopped_at_an_entry(drill)
+        assert unrest(drill.state)
+        come_to_rest(drill.daemon, close=False)
+        see_rest(drill)
+        drill.check()
+
+
+def test_an_entry_is_not_sent_when_the_stop_came_before(drill: Drill) -> None:
+    commit = drill.engine.commit
+    assert commit is not None
+
+    def stopped_meanwhile(outcomes: Sequence[Outcome], state: State) -> bool:
+        effects = [effect for _, made in outcomes for effect in made]
+        drill.stop.asked |= any(
+            isinstance(effect, PlaceOrder) and effect.role is Role.ENTRY for effect in effects
+        )
+        return commit(outcomes, state)
+
+    drill.engine.commit = stopped_meanwhile
+    turn_until(drill, lambda: drill.stop.asked)
+    assert entries(drill) == []
+    assert drill.venue.counts[Role.ENTRY, Moment.SEND] == 0
+    assert not any(order.role is Role.ENTRY for order in drill.state.orders.values())
+
+
+def test_an_end_with_something_half_done_is_told(drill: Drill, tmp_path: Path) -> None:
+    stopped_at_an_entry(drill)
+
+    def nobody(*_: object) -> None:
+        raise UnreachableError("nobody answers")
+
+    drill.venue.cancel = drill.venue.snapshot = nobody  # type: ignore[method-assign,assignment]
+    drill.venue.poll = lambda until: None  # type: ignore[method-assign]
+    come_to_rest(drill.daemon, close=False)
+    [told] = [told for told in messages(tmp_path) if told["kind"] == "not_at_rest"]
+    assert "an entry is on its way" in told["body"]
