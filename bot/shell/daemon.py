@@ -19,6 +19,7 @@ from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import (
+    Command,
     Condition,
     Cycle,
     Effect,
@@ -26,6 +27,7 @@ from bot.core.messages import (
     History,
     Level,
     Notice,
+    Operator,
     Tick,
 )
 from bot.core.modes import Cause
@@ -270,11 +272,19 @@ class Daemon:
             parts.telemetry.error(kind)
         engine.errors.clear()
         parts.obedience.obey(max(now, engine.state.now_ms))
+        self.obey_latch()
         if self.waits() or not self.journal_works:
             engine.feed(Tick(max(now, engine.state.now_ms)))
         self.keep_house()
         parts.publish(engine.state)
         self.ping()
+
+    def obey_latch(self) -> None:
+        """Flatten when the latch is there: whoever pulled it may not have come to tell us."""
+        latches, state = self.parts.latches, self.engine.state
+        if state.modes.mode != FLATTEN and (latch := latches.read()) is not None:
+            why = f"latched: {latch.reason} (by {latch.by})"
+            self.engine.feed(Operator(self.moment(), Command.KILL, why))
 
     def declare_outage(self, now: int, *, active: bool, why: str = "") -> None:
         """An exchange that cannot be reached is a state of the bot, and no hang."""

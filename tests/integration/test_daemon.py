@@ -385,6 +385,18 @@ def test_an_entry_is_not_sent_when_the_stop_came_before(drill: Drill) -> None:
     assert not any(order.role is Role.ENTRY for order in drill.state.orders.values())
 
 
+def test_a_latch_that_nobody_told_of_flattens_a_running_bot(drill: Drill) -> None:
+    into_a_position(drill)
+    drill.daemon.parts.latches.pull("kill_switch", "the line was cut", "a person", 1)
+    drill.turn()
+    assert drill.state.modes.name == "FLATTEN"
+    sent = drill.venue.counts[Role.ENTRY, Moment.SEND]
+    drill.clock.now_ms += CONFIG.timeframe_ms
+    drill.turn()
+    assert all(held.side == FLAT for held in drill.market.exchange.ledger.held)
+    assert drill.venue.counts[Role.ENTRY, Moment.SEND] == sent
+
+
 def test_an_end_with_something_half_done_is_told(drill: Drill, tmp_path: Path) -> None:
     stopped_at_an_entry(drill)
 
