@@ -1,8 +1,9 @@
 """The exchange's time, made of our monotonic clock and of what the exchange says the time is.
 
 A step of the host's clock changes nothing here. Time stands still rather than run backwards for the
-small corrections of every measurement; a large one is believed, because the exchange refuses what
-is signed with a wrong time.
+small corrections of every measurement. A large one is believed when a second word agrees with it,
+because the exchange refuses what is signed with a wrong time; a single wrong word must not move
+time ahead: the core's never runs backwards, and until it was caught up with no deadline would pass.
 """
 
 import time
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 MOST_HELD_MS = 1_000  # time stands still for at most this long
+FAR_MS = 60_000  # a correction that needs a second word
+AGREED_MS = 5_000  # two words of the exchange that are no further apart agree
 
 
 class Clock(Protocol):
@@ -42,10 +45,16 @@ class ExchangeClock:
         """exchange time, ms, and the monotonic moment at which it was that"""
         self.offset_ms = 0.0
         self.latest = 0
+        self.spoken = False
+        self.doubted: tuple[float, float] | None = None
+        """a word far from our time, as the anchor it would be"""
+
+    def begin_at(self, known_ms: int) -> None:
+        """Go on from a time that was so once, until the exchange speaks."""
+        self.anchor = (float(known_ms), self.monotonic())
 
     def now(self) -> int:
-        exchange_ms, moment = self.anchor
-        estimate = int(exchange_ms + (self.monotonic() - moment) * 1000.0 * self.speed)
+        estimate = int(self._at(self.anchor, self.monotonic()))
         ahead = 0 <= self.latest - estimate <= MOST_HELD_MS
         self.latest = self.latest if ahead else estimate
         return self.latest
@@ -53,6 +62,23 @@ class ExchangeClock:
     def told(self, exchange_ms: int, asked_s: float, answered_s: float) -> None:
         """Believe that the exchange wrote its time in the middle between question and answer."""
         middle = (asked_s + answered_s) / 2.0
+        told = (float(exchange_ms), middle)
+        expected = not self.spoken or self._near(self.anchor, told, FAR_MS)
+        agreed = self.doubted is not None and self._near(self.doubted, told, AGREED_MS)
+        if not expected and not agreed:
+            self.doubted = told
+            return
+        self.spoken, self.doubted = True, None
         host_ms = (self.wall() - (self.monotonic() - middle)) * 1000.0
         self.offset_ms = exchange_ms - host_ms
-        self.anchor = (float(exchange_ms), middle)
+        self.anchor = told
+
+    def _at(self, anchor: tuple[float, float], moment: float) -> float:
+        """Return the exchange time at a monotonic moment, as an anchor says."""
+        exchange_ms, since = anchor
+        return exchange_ms + (moment - since) * 1000.0 * self.speed
+
+    def _near(self, anchor: tuple[float, float], told: tuple[float, float], most_ms: int) -> bool:
+        """Return whether two words agree; what an answer takes on its way counts at any speed."""
+        exchange_ms, moment = told
+        return abs(self._at(anchor, moment) - exchange_ms) <= most_ms * self.speed

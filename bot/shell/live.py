@@ -76,11 +76,9 @@ class Line:
             raise UnreachableError(f"no answers within {LOOK_S:g} s") from error
 
     def begin_at(self, known_ms: int) -> None:
-        """Begin with the last time that is known, where the host's own says nothing: a simulator
-        may play another year."""
-        if is_loopback(self.site.futures_url):
-            moment = self.monotonic()
-            self.clock.told(known_ms, moment, moment)
+        """Begin with the last time that is known: without the exchange the host's own may be ahead
+        of it, or a simulator plays another year."""
+        self.clock.begin_at(known_ms)
 
     def close(self) -> None:
         """Close every connection, then the thread."""

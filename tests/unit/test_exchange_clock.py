@@ -24,6 +24,16 @@ def test_it_is_the_hosts_time_until_the_exchange_has_spoken() -> None:
     assert clock_on(Host()).now() == int(NOW * 1000)
 
 
+def test_a_time_that_is_known_goes_before_the_hosts_and_after_the_exchanges() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.begin_at(5_000_000)
+    host.pass_(1.0)
+    assert clock.now() == 5_001_000
+    clock.told(9_000_000, 101.0, 101.0)
+    assert clock.now() == 9_000_000
+
+
 def test_the_answer_was_written_between_question_and_answer() -> None:
     host = Host()
     clock = clock_on(host)
@@ -68,3 +78,37 @@ def test_a_simulator_may_run_faster() -> None:
     clock.told(5_000_000, 100.0, 100.0)
     host.pass_(1.0)
     assert clock.now() == 5_060_000
+
+
+def test_a_single_wrong_word_moves_nothing() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.0)
+    host.pass_(1.0)
+    clock.told(5_001_000 + 8 * 3_600_000, 101.0, 101.0)
+    assert clock.now() == 5_001_000
+    assert clock.offset_ms == 5_000_000 - NOW * 1000
+    host.pass_(1.0)
+    clock.told(5_002_100, 102.0, 102.0)
+    assert clock.now() == 5_002_100
+
+
+def test_a_second_word_that_agrees_is_believed() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.0)
+    host.wall += 3_600.0  # the machine slept: its monotonic clock stood still
+    clock.told(8_600_000, 100.0, 100.0)
+    assert clock.now() == 5_000_000
+    host.pass_(2.0)
+    clock.told(8_603_000, 102.0, 102.0)
+    assert clock.now() == 8_603_000
+
+
+def test_two_wrong_words_that_differ_move_nothing() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.0)
+    for wrong in (9_000_000, 7_000_000, 9_100_000):
+        clock.told(wrong, 100.0, 100.0)
+    assert clock.now() == 5_000_000
