@@ -110,6 +110,13 @@ class Faults:
         """What the exchange's clock is ahead of market time, ms."""
         return sum(fault.spec["ms"] for fault in self.live("skew"))
 
+    @property
+    def late_ms(self) -> int:
+        """How long after its end a candle is not there yet, ms."""
+        if not self.stands("late_klines"):
+            return 0
+        return sum(fault.spec["ms"] for fault in self.live("late_klines"))
+
     def live(self, *kinds: str) -> list[Fault]:
         """Return the faults of some kinds that are not used up."""
         if not self.known:

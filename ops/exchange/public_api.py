@@ -3,7 +3,7 @@
 from typing import Any
 
 from ops.exchange.calls import Call, Route
-from ops.exchange.candles import served
+from ops.exchange.candles import MINUTE_MS, served
 from ops.exchange.contracts import (
     BOOK_LEVELS,
     book_view,
@@ -15,7 +15,7 @@ from ops.exchange.contracts import (
 )
 from ops.exchange.limits import Pool
 from ops.exchange.names import wire_symbol
-from ops.exchange.refusal import bad_parameter
+from ops.exchange.refusal import RefusedError, bad_parameter
 from ops.exchange.wire import Wire
 
 RATE_ROWS = 100
@@ -80,6 +80,8 @@ def part_of_book(wire: Wire, call: Call) -> Any:
 def klines(wire: Wire, call: Call) -> Any:
     """GET /api/v1/kline/query"""
     k = _index(wire, call)
+    if not wire.market.is_listed(k):
+        raise RefusedError("200003", "The contract is not available")
     text = call.text("granularity")
     minutes = int(text) if text.isdigit() and len(text) < 6 else 0
     if not served(minutes, wire.market.timeframe_ms):
@@ -88,7 +90,11 @@ def klines(wire: Wire, call: Call) -> Any:
             f"minutes make up, was {text!r}"
         )
     to_ms = call.integer("to", call.now) or call.now
-    return wire.market.candles.query(k, minutes, call.integer("from"), min(to_ms, call.now))
+    rows = wire.market.candles.query(k, minutes, call.integer("from"), min(to_ms, call.now))
+    late_ms = wire.faults.late_ms
+    if late_ms:
+        return [row for row in rows if row[0] + minutes * MINUTE_MS <= call.now - late_ms]
+    return rows
 
 
 def trades(wire: Wire, call: Call) -> Any:

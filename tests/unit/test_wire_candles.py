@@ -123,6 +123,19 @@ def test_a_bar_that_is_missing_from_the_record_is_missing_here() -> None:
     assert opens(ask(desk)) == [*range(PAST), PAST, PAST + 2]
 
 
+def test_candles_can_be_late() -> None:
+    desk = Desk(*[100.0 + i for i in range(10)])
+    desk.wire.faults.add({"kind": "late_klines", "ms": 2_300})
+    desk.bars(2)
+    desk.step(2_299)
+    assert opens(ask(desk)) == [*range(PAST), PAST]
+    desk.step(1)
+    assert opens(ask(desk)) == [*range(PAST), PAST, PAST + 1]
+    assert desk.wire.faults.describe()[0]["fired"] == 2
+    desk.wire.faults.clear()
+    assert opens(ask(desk)) == [*range(PAST), PAST, PAST + 1, PAST + 2]
+
+
 @pytest.mark.parametrize("granularity", ["3", "1m", "0", "-1", "", "9" * 30])
 def test_an_unknown_length_is_refused(granularity: str) -> None:
     with pytest.raises(RefusedError, match="100001 granularity"):
