@@ -5,13 +5,15 @@ UnreachableError, and nothing else that is wrong.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from bot.adapters import kucoin_parse_market as parse
 from bot.adapters.kucoin_bars import Bars
-from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_client import MALFORMED, KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import MalformedReplyError, wire_symbol
 from bot.adapters.line_state import LineState
 from bot.adapters.token_bucket import Priority
@@ -19,6 +21,7 @@ from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
 from bot.core.market import HOUR_MS, Bar, ContractSpec
 
+log = logging.getLogger("radbot")
 CANDLES_PAGE = 200
 RATES_PAGE_MS = 90 * HOUR_MS  # rates settle once an hour at most, and an answer holds 100
 
@@ -60,8 +63,30 @@ class PublicMarket:
                 "to": end - 1,
             }
             data = await _read(self.client, "futuresPublicGetKlineQuery", params, 3)
-            found |= dict(usable(parse.candles, data, self.specs[k], timeframe_ms))
+            found |= dict(self._sound(data, k))
         return sorted((ms, bar) for ms, bar in found.items() if from_ms <= ms < to_ms)
+
+    def _sound(self, data: object, k: int) -> Bars:
+        """Return the candles of an answer. One that makes no sense is left out, as if it were not
+        there: else it would hide all others for as long as it is asked for with them."""
+        try:
+            return parse.candles(data, self.specs[k], self.timeframe_ms)
+        except MalformedReplyError as error:
+            self.client.errors.append(MALFORMED)
+            sound = self._one_by_one(data, k)
+            if not sound:
+                raise UnreachableError(f"an answer that makes no sense: {error}") from error
+            log.info("%s: %s", self.specs[k].symbol, error)
+            return sound
+
+    def _one_by_one(self, data: object, k: int) -> Bars:
+        """Return the candles of an answer that make sense and do not contradict each other."""
+        told: dict[int, set[Bar]] = {}
+        for row in data if isinstance(data, list) else ():
+            with suppress(MalformedReplyError):
+                for ms, bar in parse.candles([row], self.specs[k], self.timeframe_ms):
+                    told.setdefault(ms, set()).add(bar)
+        return [(ms, bar) for ms, [bar, *others] in sorted(told.items()) if not others]
 
     async def traded_ms(self, k: int) -> int:
         """Return when the newest price of a symbol was made, ms UTC."""
@@ -149,6 +174,10 @@ class WireSource:
     def traded_ms(self, symbol: int) -> "Future[int]":
         """Ask when the newest price was made, ms UTC."""
         return self.wire.start(self.public.traded_ms(symbol), self.wake)
+
+    def name(self, symbol: int) -> str:
+        """Return what people call a symbol."""
+        return self.public.specs[symbol].symbol
 
 
 async def _read(

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin_bars import Bars
 from bot.adapters.kucoin_market import PublicMarket
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.line_state import LineState
 from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.core.errors import UnreachableError
-from bot.core.market import ContractSpec
+from bot.core.market import Bar, ContractSpec
 
 SPEC = ContractSpec("BTC-USDT-PERP", 0.001, 0.1)
 MINUTE = 60_000
+START = 1_704_067_200_000
 
 
 class Ccxt:
@@ -26,18 +28,20 @@ class Ccxt:
 
 
 class Client:
-    """A client whose exchange answers with nothing, or not at all."""
+    """A client whose exchange answers with nothing or some rows, or not at all."""
 
     def __init__(self) -> None:
         self.bucket = TokenBucket(100, 30.0, lambda: 10.0)
         self.clock = SimpleNamespace(offset_ms=-250.0)
         self.ccxt = Ccxt()
         self.down = False
+        self.rows: list[object] = []
+        self.errors: list[str] = []
 
     async def read(self, *_: object, **__: object) -> list[object]:
         if self.down:
             raise UnreachableError("down")
-        return []
+        return self.rows
 
 
 @pytest.fixture
@@ -61,6 +65,27 @@ def test_answers_about_the_market_are_counted_and_so_are_failures(client: Client
     assert market.line().answers == 0
     asyncio.run(ask())
     assert market.line().answers == 3
+
+
+def test_a_candle_that_makes_no_sense_hides_no_other_one(client: Client) -> None:
+    market = PublicMarket(client, [SPEC], MINUTE)  # type: ignore[arg-type]
+    good = [[START + n * MINUTE, 5.0, 6.0, 4.0, 5.5, 1_000] for n in range(4)]
+    wrong = [START + 2 * MINUTE, 5.0, 4.0, 6.0, 5.5, 1_000]  # its low is above its high
+    bar = Bar(5.0, 6.0, 4.0, 5.5, 1.0)
+
+    def ask(*rows: object) -> Bars:
+        client.rows = list(rows)
+        return asyncio.run(market.bars(0, START, START + 4 * MINUTE))
+
+    assert ask(*good) == [(START + n * MINUTE, bar) for n in range(4)]
+    assert client.errors == []
+    assert ask(*good[:2], wrong, good[3]) == [(START + n * MINUTE, bar) for n in (0, 1, 3)]
+    twice = [START + MINUTE, 5.0, 7.0, 4.0, 5.5, 1_000]
+    assert ask(*good[:2], twice, good[1]) == [(START, bar)]
+    for nonsense in ([wrong], [None]):
+        with pytest.raises(UnreachableError, match="makes no sense"):
+            ask(*nonsense)
+    assert client.errors == ["malformed"] * 4
 
 
 def test_budget_and_clock_are_those_of_the_client(client: Client) -> None:
