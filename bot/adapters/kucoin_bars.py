@@ -1,15 +1,18 @@
 """Closed bars of KuCoin Futures, by REST: what the bot decides on.
 
 Rules of this file (DESIGN section 5 rule 7): a bar is closed when REST returns it and exchange time
-is at least its end + 2 s; it is waited for until its end + `wait_ms`, then decided without. A bar
-that is absent from an answer did not trade, and is no event. What a failed question would have told
-is asked for again with the next bar and shown to the indicators then: `History`, never decided on.
+is at least its end + 2 s; it is asked for until its end + `wait_ms`, then decided without, and
+asked for once more with the next bar. What comes then is shown to the indicators: `History`, never
+decided on. A bar that is absent then, too, did not trade, and is no event.
 
-A market that was missed for too long is begun anew: everything is shown again, from a warm-up on.
+Each symbol for itself: one that does not answer is left out, and goes on when it answers. One that
+was missed for too long begins anew: everything of it is shown again, from a warm-up on. One without
+a bar for as long is not waited for, so that it holds up no decision on the others.
 
 `poll` never waits: questions are asked in the wire thread, answers are collected when they are in.
 """
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,11 +24,14 @@ from bot.core.market import Bar
 from bot.core.messages import Condition, Cycle, Event, History, Rewarm
 from bot.core.modes import Cause
 
+log = logging.getLogger("radbot")
 SETTLE_MS = 2_000
 RETRY_MS = 500
 DECIDE_MS = 60_000  # an older bar is not decided on any more: the market has moved on
 MOST_MISSED = 48
 """more missed bars than this: the indicators begin anew (DESIGN section 5 rule 11)"""
+WARMUP_WAIT_MS = 30_000
+"""a first warm-up, which is many answers of each symbol, is waited for so long"""
 STALE_MS = 60_000  # a market whose newest price is older stands still
 
 type Bars = list[tuple[int, Bar]]
@@ -40,6 +46,9 @@ class BarSource(Protocol):
 
     def traded_ms(self, symbol: int) -> "Future[int]":
         """Ask when the newest price of a symbol was made, ms UTC."""
+
+    def name(self, symbol: int) -> str:
+        """Return what people call a symbol."""
 
 
 class BarFeed:
@@ -68,17 +77,21 @@ class BarFeed:
         self.end_ms = decided_ms + timeframe_ms if decided_ms else newest
         """the end of the bar that is wanted"""
         self.warming = decided_ms == 0
-        self.anew = False
-        """the warm-up is one in the middle of trading: cycles go on, without bars"""
-        self.without_ms = 0
-        """the newest bar that a cycle did not wait for"""
+        """the first warm-up is not shown yet"""
+        self.patient_ms = now + WARMUP_WAIT_MS if self.warming else 0
         first = newest - warmup_rows * timeframe_ms
         shown = [decided_ms for _ in range(symbols)] if self.warming else seen_ms
-        self.shown_ms = [ms or first for ms in shown or [decided_ms for _ in range(symbols)]]
-        """by symbol: what opened before this was shown, or did not trade"""
-        self.known_ms = list(self.shown_ms)
-        """by symbol: what opened before this is in `found`, or did not trade"""
+        self.known_ms = [ms or first for ms in shown or [decided_ms for _ in range(symbols)]]
+        """by symbol: what opened before this was shown, is in `found`, or did not trade"""
         self.found: list[Bars] = [[] for _ in range(symbols)]
+        self.anew = [0 for _ in range(symbols)]
+        """by symbol: it begins anew with what is in `found`, after so many missed bars"""
+        self.silent = [0 for _ in range(symbols)]
+        """by symbol: bars that were closed without it since its last one came"""
+        self.wrong = ["" for _ in range(symbols)]
+        """by symbol: why its last question failed"""
+        self.left_out = [False for _ in range(symbols)]
+        """by symbol: people were told that it does not answer"""
         self.asked: dict[int, tuple[Future[Bars], int]] = {}
         """by symbol: the question under way, and the end of its range"""
         self.tried_ms = [0 for _ in range(symbols)]
@@ -117,36 +130,36 @@ class BarFeed:
         self.end_ms = max(self.end_ms, self.closed_ms(now))
         if self.deadline_ms < self.end_ms:  # the first look at this bar
             self.deadline_ms = max(self.end_ms, now - SETTLE_MS) + self.wait_ms
-        if not self.warming and self.missed() > MOST_MISSED:
-            self.begin_anew(now)
         self.collect()
         for k, known_ms in enumerate(self.known_ms):
             retry = now - self.tried_ms[k] >= RETRY_MS
             if known_ms < self.end_ms and k not in self.asked and retry:
                 self.tried_ms[k] = now
-                self.asked[k] = (self.source.bars(k, known_ms, self.end_ms), self.end_ms)
-        complete = min(self.known_ms) >= self.end_ms and self.account_ms() >= self.end_ms
-        late = now >= self.deadline_ms
-        if complete or (late and not self.warming):
+                question = self.source.bars(k, self.from_ms(k), self.end_ms)
+                self.asked[k] = (question, self.end_ms)
+        if self.complete() or self.late(now):
             self.close(now)
-        elif late and self.anew and self.without_ms < self.end_ms:
-            # Positions are held meanwhile: limits are judged, and the loop makes progress.
-            self.without_ms = self.end_ms
-            self.ready.append(Cycle(self.end_ms, now, (None,) * len(self.found)))
 
-    def missed(self) -> int:
-        """Return how many bars before the wanted one were not shown."""
-        return (self.end_ms - min(self.shown_ms)) // self.timeframe_ms - 1
+    def complete(self) -> bool:
+        """Return whether everything is in that is waited for."""
+        known = [ms for k, ms in enumerate(self.known_ms) if self.silent[k] <= MOST_MISSED]
+        return min(known or self.known_ms) >= self.end_ms and self.account_ms() >= self.end_ms
 
-    def begin_anew(self, now: int) -> None:
-        """Forget the indicators: a warm-up is shown instead of everything that was missed."""
-        self.ready.append(Rewarm(now, self.missed()))
-        begin = self.end_ms - (self.warmup_rows + 1) * self.timeframe_ms
-        self.shown_ms = [begin for _ in self.shown_ms]
-        self.known_ms = list(self.shown_ms)
-        self.found = [[] for _ in self.found]
-        self.asked.clear()
-        self.warming = self.anew = True
+    def late(self, now: int) -> bool:
+        """Return whether the bar is decided without what is not in."""
+        unanswered = min(self.known_ms) < self.end_ms - self.timeframe_ms
+        return now >= self.deadline_ms and not (unanswered and now < self.patient_ms)
+
+    def missed(self, k: int, to_ms: int) -> int:
+        """Return how many bars of a symbol are not known before the one that ends at `to_ms`; the
+        bars of a first warm-up were not missed."""
+        return 0 if self.warming else (to_ms - self.known_ms[k]) // self.timeframe_ms - 1
+
+    def from_ms(self, k: int) -> int:
+        """Return from where on a symbol is asked for: a warm-up when too much was missed."""
+        if self.missed(k, self.end_ms) > MOST_MISSED:
+            return self.end_ms - (self.warmup_rows + 1) * self.timeframe_ms
+        return self.known_ms[k]
 
     def collect(self) -> None:
         """Take the answers that are in; what failed is asked for again."""
@@ -155,22 +168,51 @@ class BarFeed:
                 continue
             del self.asked[k]
             try:
-                self.found[k] += question.result()
-                self.known_ms[k] = to_ms
-            except UnreachableError:
+                self.take(k, question.result(), to_ms)
+            except UnreachableError as error:
                 self.failures += 1
+                self.wrong[k] = str(error)
+
+    def take(self, k: int, bars: Bars, to_ms: int) -> None:
+        """Take the bars of a symbol up to `to_ms`, oldest first. The newest may be late: only its
+        being there is news."""
+        missed = self.missed(k, to_ms)
+        if missed > MOST_MISSED:
+            self.anew[k] = missed
+        self.found[k] += bars
+        if bars and bars[-1][0] + self.timeframe_ms == to_ms:
+            self.known_ms[k] = to_ms
+        else:
+            self.known_ms[k] = to_ms - self.timeframe_ms
+        if bars:
+            self.silent[k] = 0
+        if self.left_out[k]:
+            log.info("%s: its bars can be read again", self.source.name(k))
+        self.wrong[k], self.left_out[k] = "", False
+
+    def say_left_out(self) -> None:
+        """Tell people once of each symbol that does not answer."""
+        for k, why in enumerate(self.wrong):
+            if why and not self.left_out[k] and self.known_ms[k] < self.end_ms:
+                self.left_out[k] = True
+                text = (
+                    "its bars cannot be read, nothing is decided on it until they can; a position"
+                )
+                text += " stays under its stop. Is the contract still listed?"
+                log.warning("%s: %s (%s)", self.source.name(k), text, why)
 
     def close(self, now: int) -> None:
         """Make events of what was found: older bars for the indicators, the newest to decide on."""
         length, nothing = self.timeframe_ms, [None] * len(self.found)
+        self.say_left_out()
+        self.begin_anew(now)
         rows: dict[int, list[Bar | None]] = {}
         for k, bars in enumerate(self.found):
             for open_ms, bar in bars:
-                if self.shown_ms[k] <= open_ms < self.known_ms[k]:
-                    rows.setdefault(open_ms + length, list(nothing))[k] = bar
+                rows.setdefault(open_ms + length, list(nothing))[k] = bar
             bars.clear()
-        self.shown_ms = list(self.known_ms)
         newest = tuple(rows.pop(self.end_ms, nothing))
+        self.silent = [n + 1 if newest[k] is None else 0 for k, n in enumerate(self.silent)]
         for end_ms in sorted(rows):
             self.ready.append(History(end_ms, tuple(rows[end_ms])))
         if any(newest):
@@ -179,12 +221,21 @@ class BarFeed:
         else:
             self.ask_age(now)
         in_time = now - self.end_ms <= min(DECIDE_MS, length // 2)
-        if in_time and self.without_ms < self.end_ms:
+        if in_time:
             self.ready.append(Cycle(self.end_ms, now, newest))
         elif any(newest):
             self.ready.append(History(self.end_ms, newest))
         self.end_ms += length
-        self.warming = self.anew = False
+        self.warming = False
+
+    def begin_anew(self, now: int) -> None:
+        """Let the indicators forget the symbols of which a warm-up is shown instead of everything
+        that was missed."""
+        symbols = tuple(k for k, missed in enumerate(self.anew) if missed)
+        if symbols:
+            every = len(symbols) == len(self.anew)
+            self.ready.append(Rewarm(now, max(self.anew), () if every else symbols))
+            self.anew = [0 for _ in self.anew]
 
     def ask_age(self, now: int) -> None:
         """Ask whether the market stands still: no symbol had a bar. Prices say so, missing candles

@@ -25,10 +25,15 @@ def on_history(state: State, event: History) -> list[Effect]:
 
 
 def on_rewarm(state: State, event: Rewarm) -> list[Effect]:
-    """Forget every indicator: too much was missed to go on. Marks stay until a bar comes."""
+    """Forget indicators: too much was missed to go on. Marks stay until a bar comes."""
     world = state.world
-    for k, old in enumerate(world.symbols):
+    for k in event.symbols or range(len(world.symbols)):
+        old = world.symbols[k]
         world.symbols[k] = SymbolState(mark=old.mark, locked=old.locked)
-    world.samples[:] = [-1] * (len(world.symbols) * CORRELATION_SLOTS)
+        slots = slice(k * CORRELATION_SLOTS, (k + 1) * CORRELATION_SLOTS)
+        world.samples[slots] = [-1] * CORRELATION_SLOTS
     text = f"{event.missed} bars were missed: the indicators are warmed up anew"
-    return [Notice(event.now_ms, Level.WARNING, "rewarm", -1, text)]
+    if event.symbols:
+        text += f" ({', '.join(state.symbols[k] for k in event.symbols)})"
+    symbol = event.symbols[0] if len(event.symbols) == 1 else -1
+    return [Notice(event.now_ms, Level.WARNING, "rewarm", symbol, text)]

@@ -73,6 +73,8 @@ class Rewarm:
 
     now_ms: int
     missed: int
+    symbols: tuple[int, ...] = ()
+    """of which; empty is of all"""
 
 
 @dataclass(frozen=True, slots=True)

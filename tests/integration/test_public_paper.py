@@ -119,6 +119,41 @@ def test_real_bars_trade_as_the_same_market_does_in_virtual_time(
     assert drill.replayed() > 0
 
 
+def test_candles_that_are_late_are_decided_on(begin: Begin, exchange: Simulator) -> None:
+    drill = begin(skip=PAST)
+    drill.run_bars(1)
+    plan(exchange, [{"kind": "late_klines", "ms": 2_300}])
+    for _ in range(3):
+        before_ms = drill.state.decided_ms
+        drill.run_bars(1)
+        assert drill.state.decided_ms == before_ms
+        drill.turn(500)
+        assert drill.state.decided_ms == before_ms + MINUTE_MS
+        assert {symbol.bar_time for symbol in drill.state.world.symbols} == {drill.state.decided_ms}
+
+
+def test_a_contract_that_goes_takes_no_other_with_it(begin: Begin, exchange: Simulator) -> None:
+    drill = begin(skip=PAST)
+    drill.run_bars(1)
+    gone_ms = drill.state.decided_ms
+    exchange.ask("market", {"do": "delist", "symbol": SYMBOLS.split(",")[2]})
+    for n in range(1, MOST_MISSED + 5):
+        drill.run_bars(1)
+        drill.turn(3_000)
+        end_ms = gone_ms + n * MINUTE_MS
+        assert drill.state.decided_ms == end_ms
+        assert [s.bar_time for s in drill.state.world.symbols] == [end_ms, end_ms, gone_ms]
+    assert "rewarm" not in drill.kinds
+    assert drill.state.modes.name == "RUN"
+    drill.close()
+    again = begin()
+    again.run_bars(1)
+    again.turn(3_000)
+    end_ms = again.state.decided_ms
+    assert end_ms > gone_ms + (MOST_MISSED + 4) * MINUTE_MS
+    assert [s.bar_time for s in again.state.world.symbols] == [end_ms, end_ms, gone_ms]
+
+
 def fate(pos: Position, bars: Bars) -> tuple[int, int] | None:
     """Return when a position that nobody looks after ends, and by what; None while it goes on."""
     for open_ms, bar in bars:

@@ -1,10 +1,11 @@
 """Closed bars: decided once each, in time, never on an old one; what failed is shown later."""
 
+import logging
 from concurrent.futures import Future
 
 import pytest
 
-from bot.adapters.kucoin_bars import MOST_MISSED, STALE_MS, BarFeed, Bars
+from bot.adapters.kucoin_bars import MOST_MISSED, STALE_MS, WARMUP_WAIT_MS, BarFeed, Bars
 from bot.core.errors import UnreachableError
 from bot.core.market import Bar
 from bot.core.messages import Condition, Cycle, Event, History, Rewarm
@@ -43,6 +44,9 @@ class Exchange:
         else:
             answer.set_result(found)
         return answer
+
+    def name(self, symbol: int) -> str:
+        return f"symbol {symbol}"
 
     def traded_ms(self, symbol: int) -> Future[int]:
         answer: Future[int] = Future()
@@ -89,10 +93,63 @@ def test_a_bar_is_not_asked_for_before_it_is_closed_for_sure(exchange: Exchange)
     assert feed.next_ms(START + MINUTE + 2_000) == START + 2 * MINUTE + 2_000
 
 
-def test_a_hole_is_decided_without_waiting(exchange: Exchange) -> None:
+def test_a_bar_that_is_shown_late_is_decided_on(exchange: Exchange) -> None:
+    """KuCoin may have a bar only some hundred milliseconds after it could be asked for."""
+    exchange.holes |= {(0, START), (1, START)}
+    feed = feed_at(exchange)
+    assert events(feed, START + MINUTE + 2_000) == []
+    exchange.holes.discard((0, START))
+    assert events(feed, START + MINUTE + 2_499) == []
+    assert events(feed, START + MINUTE + 2_500) == []
+    exchange.holes.clear()
+    now = START + MINUTE + 3_000
+    assert events(feed, now) == [Cycle(START + MINUTE, now, (bar(START), bar(START)))]
+    assert [symbol for symbol, _, _ in exchange.asked] == [0, 1, 0, 1, 1]
+
+
+def test_a_bar_that_comes_after_its_deadline_is_shown_with_the_next(exchange: Exchange) -> None:
+    exchange.holes |= {(0, START), (1, START)}
+    feed = feed_at(exchange)
+    exchange.newest_price = START + MINUTE
+    events(feed, START + MINUTE + 2_000)
+    now = START + MINUTE + WAIT
+    assert events(feed, now) == [Cycle(START + MINUTE, now, (None, None))]
+    exchange.holes.clear()
+    now = START + 2 * MINUTE + 2_000
+    assert events(feed, now) == [
+        History(START + MINUTE, (bar(START), bar(START))),
+        Cycle(START + 2 * MINUTE, now, (bar(START + MINUTE),) * 2),
+    ]
+
+
+def test_a_hole_is_waited_for_and_asked_for_once_more(exchange: Exchange) -> None:
     exchange.holes.add((1, START))
-    now = START + MINUTE + 2_000
-    assert events(feed_at(exchange), now) == [Cycle(START + MINUTE, now, (bar(START), None))]
+    feed = feed_at(exchange)
+    for ms in range(2_000, WAIT, 100):
+        assert events(feed, START + MINUTE + ms) == []
+    assert sum(symbol == 1 for symbol, _, _ in exchange.asked) == 6
+    now = START + MINUTE + WAIT
+    assert events(feed, now) == [Cycle(START + MINUTE, now, (bar(START), None))]
+    for n in (2, 3):
+        exchange.asked.clear()
+        now = START + n * MINUTE + 2_000
+        newest = bar(now - MINUTE - 2_000)
+        assert events(feed, now) == [Cycle(START + n * MINUTE, now, (newest, newest))]
+        begin = START if n == 2 else START + 2 * MINUTE
+        assert (1, begin, START + n * MINUTE) in exchange.asked
+
+
+def test_a_symbol_that_has_long_been_silent_holds_up_no_decision(exchange: Exchange) -> None:
+    exchange.holes |= {(1, START + n * MINUTE) for n in range(MOST_MISSED + 3)}
+    feed = feed_at(exchange)
+    for n in range(1, MOST_MISSED + 2):
+        assert events(feed, START + n * MINUTE + 2_000) == []
+        assert len(events(feed, START + n * MINUTE + WAIT)) == 1
+    for n in (MOST_MISSED + 2, MOST_MISSED + 3):
+        now, newest = START + n * MINUTE + 2_000, bar(START + (n - 1) * MINUTE)
+        assert events(feed, now) == [Cycle(START + n * MINUTE, now, (newest, None))]
+    now = START + (MOST_MISSED + 4) * MINUTE + 2_000
+    assert events(feed, now) == [Cycle(now - 2_000, now, (bar(now - 2_000 - MINUTE),) * 2)]
 
 
 def test_a_slow_answer_is_waited_for_until_the_deadline(exchange: Exchange) -> None:
@@ -161,17 +218,87 @@ def test_a_new_beginning_that_does_not_come_holds_no_cycle_up(exchange: Exchange
         told += events(feed, START + n * MINUTE + 2_000)
         told += events(feed, START + n * MINUTE + WAIT + 2_000)
         told += events(feed, START + n * MINUTE + 20_000)
-    cycles = [event for event in told if isinstance(event, Cycle)]
-    assert [cycle.now_ms for cycle in cycles] == [START + n * MINUTE for n in range(1, last)]
-    assert sum(isinstance(event, Rewarm) for event in told) == 1
+    assert all(isinstance(event, Cycle) for event in told)
+    assert [event.now_ms for event in told] == [START + n * MINUTE for n in range(1, last)]
     exchange.down.clear()
-    now = START + (last - 1) * MINUTE + 25_000
-    shown = events(feed, now)  # the newest was decided without
-    assert [type(event) for event in shown] == [History] * (WARMUP + 8)
     now = START + last * MINUTE + 2_000
-    assert events(feed, now) == [
-        Cycle(START + last * MINUTE, now, (bar(START + (last - 1) * MINUTE),) * 2)
+    rewarm, *shown, cycle = events(feed, now)
+    assert rewarm == Rewarm(now, last - 1)
+    assert [type(event) for event in shown] == [History] * WARMUP
+    assert cycle == Cycle(START + last * MINUTE, now, (bar(START + (last - 1) * MINUTE),) * 2)
+
+
+def test_a_symbol_that_does_not_answer_stops_no_other_one(
+    exchange: Exchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "radbot")
+    exchange.down.add(1)
+    feed = feed_at(exchange)
+    last = MOST_MISSED + 60
+    for n in range(1, last):
+        told = events(feed, START + n * MINUTE + 2_000)
+        told += events(feed, START + n * MINUTE + WAIT)
+        now, newest = told[0].now_ms, bar(START + (n - 1) * MINUTE)
+        waited = 2_000 if n > MOST_MISSED + 1 else WAIT
+        assert told == [Cycle(now, START + n * MINUTE + waited, (newest, None))]
+    assert len(caplog.records) == 1
+    exchange.down.clear()
+    now = START + last * MINUTE + 2_000
+    rewarm, *shown, cycle = events(feed, now)
+    assert rewarm == Rewarm(now, last - 1, (1,))
+    assert shown == [
+        History(start, (None, bar(start - MINUTE)))
+        for start in range(START + (last - WARMUP) * MINUTE, START + last * MINUTE, MINUTE)
     ]
+    assert cycle == Cycle(START + last * MINUTE, now, (bar(START + (last - 1) * MINUTE),) * 2)
+    exchange.down.add(1)
+    events(feed, START + (last + 1) * MINUTE + 2_000)
+    events(feed, START + (last + 1) * MINUTE + WAIT)
+    assert len(caplog.records) == 2
+
+
+def test_a_silent_symbol_that_answers_late_is_decided_on_with_the_next_bar(
+    exchange: Exchange,
+) -> None:
+    exchange.down.add(1)
+    feed = feed_at(exchange)
+    last = MOST_MISSED + 10
+    for n in range(1, last):
+        events(feed, START + n * MINUTE + 2_000)
+        events(feed, START + n * MINUTE + WAIT)
+    exchange.down.clear()
+    exchange.slow.add(1)
+    now = START + last * MINUTE + 2_000
+    assert [type(event) for event in events(feed, now)] == [Cycle]
+    exchange.answer()
+    now = START + (last + 1) * MINUTE + 2_000
+    assert events(feed, now) == []  # waited for again
+    exchange.answer()
+    rewarm, *shown, cycle = events(feed, now)
+    assert rewarm == Rewarm(now, last - 1, (1,))
+    assert shown[-1] == History(now - 2_000 - MINUTE, (None, bar(now - 2_000 - 2 * MINUTE)))
+    assert cycle == Cycle(now - 2_000, now, (bar(now - 2_000 - MINUTE),) * 2)
+
+
+def test_a_first_warm_up_goes_on_without_a_symbol_that_does_not_answer(
+    exchange: Exchange,
+) -> None:
+    exchange.down.add(1)
+    feed = feed_at(exchange, 0, START + 10_000)
+    for ms in range(10_000, 10_000 + WARMUP_WAIT_MS, 1_000):
+        assert events(feed, START + ms) == []
+    shown = events(feed, START + 10_000 + WARMUP_WAIT_MS)
+    assert [type(event) for event in shown] == [History] * WARMUP
+    assert shown[-1] == History(START, (bar(START - MINUTE), None))
+    assert events(feed, START + MINUTE + 2_000) == []
+    now = START + MINUTE + WAIT
+    assert events(feed, now) == [Cycle(START + MINUTE, now, (bar(START), None))]
+    exchange.down.clear()
+    now = START + 2 * MINUTE + 2_000
+    rewarm, *shown, cycle = events(feed, now)
+    assert rewarm == Rewarm(now, WARMUP + 1, (1,))
+    assert len(shown) == WARMUP
+    assert cycle == Cycle(START + 2 * MINUTE, now, (bar(START + MINUTE),) * 2)
 
 
 def test_what_a_decision_had_to_do_without_is_shown_after_a_restart(exchange: Exchange) -> None:
@@ -219,6 +346,18 @@ def test_a_warm_up_is_waited_for(exchange: Exchange) -> None:
     assert len(events(feed, START + 30_000)) == WARMUP  # 99 shown, and one to decide on
 
 
+def test_a_first_warm_up_of_which_nothing_comes_holds_no_cycle_up(exchange: Exchange) -> None:
+    exchange.down |= {0, 1}
+    feed = feed_at(exchange, 0, START + 2_000)
+    told: list[Event] = []
+    for ms in range(2_000, 3 * MINUTE, 1_000):
+        told += events(feed, START + ms)
+    assert [(type(event), event.now_ms) for event in told] == [
+        (Cycle, START + MINUTE),
+        (Cycle, START + 2 * MINUTE),
+    ]
+
+
 def test_a_loop_that_came_late_does_not_decide_on_the_past(exchange: Exchange) -> None:
     feed = feed_at(exchange)
     assert events(feed, START + MINUTE + 31_000) == [History(START + MINUTE, (bar(START),) * 2)]
@@ -230,6 +369,7 @@ def test_a_market_without_prices_is_stale_until_a_bar_comes(exchange: Exchange) 
     told: list[Event] = []
     for n in range(1, 6):
         told += events(feed, START + n * MINUTE + 2_000)
+        told += events(feed, START + n * MINUTE + WAIT)
     conditions = [event for event in told if isinstance(event, Condition)]
     assert [condition.active for condition in conditions] == [True, False]
     assert conditions[0].now_ms - START > STALE_MS
@@ -240,5 +380,5 @@ def test_missing_candles_with_fresh_prices_are_not_stale(exchange: Exchange) -> 
     exchange.holes |= {(k, START + n * MINUTE) for k in (0, 1) for n in range(4)}
     for n in range(1, 5):
         exchange.newest_price = START + n * MINUTE
-        told = events(feed, START + n * MINUTE + 2_000)
+        told = events(feed, START + n * MINUTE + 2_000) + events(feed, START + n * MINUTE + WAIT)
         assert [type(event) for event in told] == [Cycle]

@@ -4,12 +4,15 @@ Stops and their deadlines are in test_step_protection.py, modes, limits and the 
 test_step_modes.py, races over a simulated exchange in tests/property/test_protection.py.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
+from bot.core.codec import decode
 from bot.core.errors import InvariantError
 from bot.core.kernel.codes import END, EXTERNAL, LIQUIDATION, SIGNAL, STOP, TARGET
+from bot.core.kernel.records import CORRELATION_SLOTS
 from bot.core.market import Bar
 from bot.core.messages import (
     Command,
@@ -20,13 +23,14 @@ from bot.core.messages import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    Rewarm,
     Role,
     Tick,
 )
 from bot.core.modes import Cause
 from bot.core.observations import Takeover
 from bot.core.state import ERROR_LOCK_MS
-from tests.support.states import Desk, cancels, notices, placed
+from tests.support.states import Desk, cancels, make_state, notices, placed
 
 # 2,100 USDT in the third balance tier: half of it at 101 x 1.003 buys 10 coins at leverage 8.
 # Stop 2 % and target 5 % (2.5 stop distances) from the fill.
@@ -303,6 +307,26 @@ def test_what_a_late_bar_leads_to_is_of_when_it_came() -> None:
         assert placed(desk.feed(cycle), Role.EXIT)
         assert desk.find("exit").sent_ms == desk.now == end + 2_300
     assert ticked.state.digest() == replayed.state.digest()
+
+
+@pytest.mark.parametrize("stored", [{}, {"symbols": [1]}])
+def test_a_new_beginning_of_one_symbol_leaves_the_others(stored: dict[str, Any]) -> None:
+    """A journal of a release that knew no symbols means all of them."""
+    desk = Desk(make_state(2))
+    world = desk.state.world
+    world.samples[:] = range(len(world.samples))
+    before = [asdict(symbol) for symbol in world.symbols]
+    event = decode(Rewarm, {"now_ms": desk.now, "missed": 60, **stored})
+    [notice] = notices(desk.feed(event))
+    forgets = [not stored, True]
+    for k, forgot in enumerate(forgets):
+        symbol, slots = world.symbols[k], slice(k * CORRELATION_SLOTS, (k + 1) * CORRELATION_SLOTS)
+        assert (asdict(symbol) != before[k]) == forgot
+        assert (symbol.bars == 0) == forgot
+        assert symbol.mark == 100.0
+        assert (set(world.samples[slots]) == {-1}) == forgot
+    assert notice.symbol == (1 if stored else -1)
+    assert (desk.state.symbols[1] in notice.text) == bool(stored)
 
 
 def test_the_end_closes_what_is_open() -> None:
