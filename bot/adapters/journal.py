@@ -84,6 +84,7 @@ class Journal:
             for table in BOUNDS
         }
         row = db.execute("SELECT clean FROM runs ORDER BY n DESC LIMIT 1").fetchone()
+        self.is_new = row is None
         self.was_clean = row is None or bool(row[0])
         """the last run ended in order; when it did not, orders may exist that are not written"""
 
@@ -118,11 +119,18 @@ class Journal:
     ) -> None:
         """Note that a run begins in `state`; replay starts here.
 
-        Raises JournalError.
+        Where there were runs before, there may be positions, and what cannot be written waits.
+        Raises JournalError in a new journal.
         """
         self.run_id = run_id
         run = (run_id, started_ms, json.dumps(identity), self._next["events"])
-        self._write(state, [("runs", run), ("checkpoints", self._checkpoint(state))])
+        rows: list[Entry] = [("runs", run), ("checkpoints", self._checkpoint(state))]
+        try:
+            self._write(state, rows)
+        except JournalError:
+            if self.is_new:
+                raise
+            self.pending.append(rows)
 
     def commit(self, outcomes: Sequence[Outcome], state: State) -> None:
         """Make `outcomes`, and those still pending, and the state after them durable, at once.
@@ -262,15 +270,15 @@ def set_up(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
     # Readers must be able to open the file at any time, also after we are gone.
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
+    stamp = [("readable_from", str(READABLE_FROM)), ("schema", str(SCHEMA_VERSION))]
     if found[0]:
         check_schema(db, path)
+        if db.execute("SELECT name, value FROM meta ORDER BY name").fetchall() == stamp:
+            return  # nothing is written: a full disk keeps nobody from their positions
     db.execute("BEGIN IMMEDIATE")
     for statement in TABLES.split(";"):
         db.execute(statement)
-    db.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-        [("schema", str(SCHEMA_VERSION)), ("readable_from", str(READABLE_FROM))],
-    )
+    db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", stamp)
     db.execute("COMMIT")
 
 

@@ -195,11 +195,12 @@ class BarFeed:
         for k, why in enumerate(self.wrong):
             if why and not self.left_out[k] and self.known_ms[k] < self.end_ms:
                 self.left_out[k] = True
-                text = (
-                    "its bars cannot be read, nothing is decided on it until they can; a position"
+                log.warning(
+                    "%s: its bars cannot be read, nothing is decided on it until they can; a "
+                    "position stays under its stop. Is the contract still listed? (%s)",
+                    self.source.name(k),
+                    why,
                 )
-                text += " stays under its stop. Is the contract still listed?"
-                log.warning("%s: %s (%s)", self.source.name(k), text, why)
 
     def close(self, now: int) -> None:
         """Make events of what was found: older bars for the indicators, the newest to decide on."""

@@ -211,11 +211,34 @@ def test_a_run_with_a_damaged_identity_is_told(path: Path, journal: Journal, des
         reader.identity()
 
 
-def test_a_locked_file_is_worth_another_try(path: Path, journal: Journal) -> None:
-    journal.close(clean=True)
+def test_a_new_journal_that_is_locked_is_worth_another_try(path: Path, journal: Journal) -> None:
+    state = Desk(warm=False).state
     with locked(path), pytest.raises(JournalError, match="locked") as caught:
-        load(path)
+        journal.begin_run("r", 0, {}, state)
     assert caught.value.exit_code == 75
+
+
+def test_a_bot_that_may_hold_something_starts_beside_a_locked_journal(
+    path: Path, journal: Journal, desk: Kept
+) -> None:
+    for close in (100.0, 101.0, 100.0):
+        desk.bars(close)
+    journal.close(clean=False)
+    with locked(path):
+        again = Journal.open(path)
+        state = again.load_state(Desk(warm=False).state)
+        assert state is not None
+        assert state.digest() == desk.state.digest()
+        again.begin_run("r2", 0, run_identity(state.world), state)
+        desk.journal, desk.state, desk.failed = again, state, 0
+        desk.bars(101.0)
+        assert desk.failed > 0
+    desk.bars(100.0)
+    assert again.pending == []
+    assert [run for (run,) in again.db.execute("SELECT run_id FROM runs ORDER BY n")] == ["r", "r2"]
+    assert numbers(again) == list(range(1, len(desk.curve) + 1))
+    assert replayed(path) == []
+    again.db.close()
 
 
 def test_the_group_may_read_all_files_whatever_the_umask(tmp_path: Path) -> None:
