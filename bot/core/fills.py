@@ -25,7 +25,7 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.orders import Order, Status, Trigger
-from bot.core.outside import book_forgotten_fill, foreign
+from bot.core.outside import book_forgotten_fill, correct, foreign, is_assumed
 from bot.core.protect import (
     close_trade,
     drop_older_stops,
@@ -157,17 +157,28 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
             f"{state.symbols[order.symbol]}: {order.role.value} filled {event.contracts} contracts "
             f"of the {order.remaining} that were left"
         )
-    if beyond_ours(state, order, event.contracts) > 0.0 and state.puzzling(event.fill_id):
-        return []
+    if beyond_ours(state, order, event.contracts) > 0.0:
+        if is_assumed(state, order.symbol, order.request.side, event.contracts):
+            take_fill(order, event.contracts)
+            if not order.live:
+                end_order(state, order)
+            return correct(state, order.symbol, event)
+        if state.puzzling(event.fill_id):
+            return []
     state.puzzles.pop(event.fill_id, None)
-    order.missing = 0
-    order.filled += event.contracts
-    whole = order.request.contracts == 0.0 or order.remaining <= 0.0
-    order.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART)
+    take_fill(order, event.contracts)
     state.relock(order.symbol)
     if order.role is Role.ENTRY:
         return book_entry_fill(state, order, event)
     return book_exit_fill(state, order, event)
+
+
+def take_fill(order: Order, contracts: float) -> None:
+    """Let an order have traded."""
+    order.missing = 0
+    order.filled += contracts
+    whole = order.request.contracts == 0.0 or order.remaining <= 0.0
+    order.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART)
 
 
 def revive(state: State, event: OrderFilled) -> Order | None:

@@ -68,6 +68,8 @@ class PositionSeen:
     side: int
     contracts: float
     price: float
+    awaited: bool = False
+    """an order of ours has traded more than the list of fills shows: it may explain the position"""
 
 
 @dataclass(frozen=True, slots=True)

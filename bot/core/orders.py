@@ -73,6 +73,8 @@ ORDER_TABLE: dict[tuple[Status, Trigger], Status] = {
     (Status.OPEN, Trigger.FILL_ALL): Status.FILLED,
     (Status.OPEN, Trigger.ASK_CANCEL): Status.CANCELLING,
     (Status.OPEN, Trigger.CANCEL): Status.CANCELLED,
+    # A stop is looked at again when it is triggered.
+    (Status.OPEN, Trigger.REJECT): Status.REJECTED,
     # The late acceptance of an order whose first fill came earlier.
     (Status.PARTIAL, Trigger.ACCEPT): Status.PARTIAL,
     (Status.PARTIAL, Trigger.LOSE): Status.UNRESOLVED,

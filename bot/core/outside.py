@@ -11,6 +11,9 @@ from bot.core.orders import is_ours
 from bot.core.protect import close_trade
 from bot.core.state import State
 
+LATE_MS = 10 * 60_000
+"""a fill is taken for the word about a position that was found smaller for so long"""
+
 
 def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
     """Hold new entries because the account shows something that is not ours; a person must look."""
@@ -19,12 +22,44 @@ def foreign(state: State, now_ms: int, what: str) -> list[Effect]:
     return [Notice(now_ms, Level.CRITICAL, "foreign_order", -1, what)]
 
 
+def is_assumed(state: State, k: int, side: int, contracts: float) -> bool:
+    """Return whether a fill on `side` is the late word about contracts that were booked as gone.
+
+    No other position can be meant: the symbol rests for longer than a word may be late.
+    """
+    if k < 0:
+        return False
+    guard = state.guards[k]
+    recent = state.now_ms - guard.assumed_ms <= LATE_MS
+    return recent and side == -guard.assumed_side and 0.0 < contracts <= guard.assumed
+
+
+def correct(state: State, k: int, event: OrderFilled | Liquidated) -> list[Effect]:
+    """Book what a late fill says beside what was assumed: another price, and a fee."""
+    guard, account, pos = state.guards[k], state.world.account, state.world.positions[k]
+    state.puzzles.pop(event.entry_id, None)
+    guard.assumed -= event.contracts
+    apart = guard.assumed_side * (event.price - guard.assumed_price)
+    gain = apart * event.contracts * state.world.specs[k].multiplier
+    account.cash += gain - event.fee
+    account.realised += gain
+    account.fees += event.fee
+    if pos.side == guard.assumed_side:  # a finished trade stays as it is
+        pos.realised += gain
+        pos.fees += event.fee
+        pos.exit_value += (event.price - guard.assumed_price) * event.contracts
+    text = f"{event.contracts:g} contracts that were missing were closed at {event.price:g}"
+    return [Notice(event.now_ms, Level.INFO, "late_fill", k, text)]
+
+
 def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
 
     Anything else that traded here is foreign.
     """
     k = event.symbol
+    if is_assumed(state, k, event.side, event.contracts):
+        return correct(state, k, event)
     if not can_reduce(state, k, event.side, event.contracts):
         if k >= 0 and state.puzzling(event.fill_id):
             return []
@@ -64,6 +99,8 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
     if not state.first_sight(event.entry_id):
         return []
     k = event.symbol
+    if is_assumed(state, k, -state.guards[k].assumed_side, event.contracts):
+        return correct(state, k, event)
     pos = state.world.positions[k]
     if pos.side == FLAT or event.contracts > pos.contracts:
         if state.puzzling(event.entry_id):

@@ -138,13 +138,13 @@ def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
 
 
 def guards_unknown(state: State, report: OrderReport, seen: Snapshot) -> bool:
-    """Return whether an order is a stop of ours under a position that our books have lost: it is
-    all that protects it."""
+    """Return whether an order is a stop of ours under a position that no stop we know of covers, or
+    that our books have lost: it is all that protects it."""
     k = report.symbol
     return (
         0 <= k < len(seen.holdings)
         and seen.holdings[k].side != FLAT
-        and state.world.positions[k].side == FLAT
+        and state.covered(k) < seen.holdings[k].contracts
         and is_ours(state.installation, report.client_id)
         and report.client_id.endswith(f"-{Role.STOP.value}")
     )
@@ -153,6 +153,11 @@ def guards_unknown(state: State, report: OrderReport, seen: Snapshot) -> bool:
 def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the positions that differ although every known fill is booked."""
     now = max(seen.now_ms, state.now_ms)
+    awaited = {
+        order.symbol
+        for name, report in seen.reports.items()
+        if (order := state.orders.get(name)) is not None and report.filled > order.filled
+    }
     for k, holding in enumerate(seen.holdings):
         pos = state.world.positions[k]
         same = holding.side == pos.side and (pos.side == FLAT or holding.contracts == pos.contracts)
@@ -160,7 +165,8 @@ def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
             if state.guards[k].differs:
                 yield PositionAgrees(now, k)
         elif not trading(state, k):
-            yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark)
+            late = k in awaited
+            yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark, late)
 
 
 def trading(state: State, k: int) -> bool:

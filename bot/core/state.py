@@ -44,6 +44,12 @@ class Guard:
     """reads in a row that showed another position than ours"""
     differs_since: int = 0
     """ms; the first of them"""
+    assumed: float = 0.0
+    """contracts that were booked as gone because the position showed it, without a fill"""
+    assumed_side: int = 0
+    assumed_price: float = 0.0
+    assumed_ms: int = 0
+    """of what side they were, at which price they were booked, and when"""
 
 
 @dataclass(slots=True)

@@ -31,6 +31,8 @@ MISSING_READS = 3
 MISSING_MS = 30_000
 """an order is void after this many reads over this time, with an unchanged position"""
 DIFFERENT_READS = 2
+AWAITED_MS = 60_000
+"""a fill may be that late on the exchange's list"""
 EQUITY_JUMP = 0.005  # share of equity (DESIGN section 4)
 
 
@@ -126,7 +128,8 @@ def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
         guard.differs_since = event.now_ms
     guard.differs += 1
     state.relock(k)
-    lasting = event.now_ms - guard.differs_since >= DIFFERENT_MS
+    most_ms = AWAITED_MS if event.awaited else DIFFERENT_MS
+    lasting = event.now_ms - guard.differs_since >= most_ms
     if guard.differs < DIFFERENT_READS or not lasting:
         return []
     pos = state.world.positions[k]
@@ -141,12 +144,16 @@ def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
 
 
 def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
-    """Book what somebody else closed, at the mark: nobody told us the price or the fee."""
+    """Book what somebody else closed, at the mark: nobody told us the price or the fee. Should its
+    fill be told after all, it corrects this."""
     k = event.symbol
-    pos, spec = state.world.positions[k], state.world.specs[k]
+    pos, spec, guard = state.world.positions[k], state.world.specs[k], state.guards[k]
     price = event.price or state.world.symbols[k].mark  # a flat position comes without a mark
-    book_reduce(state.world.account, pos, spec, pos.contracts - event.contracts, price, 0.0)
-    state.guards[k].differs = 0
+    gone = pos.contracts - event.contracts
+    guard.assumed, guard.assumed_side, guard.assumed_price = gone, pos.side, price
+    guard.assumed_ms = event.now_ms
+    book_reduce(state.world.account, pos, spec, gone, price, 0.0)
+    guard.differs = 0
     state.rest(k, event.now_ms)
     return [] if pos.contracts > 0.0 else close_trade(state, k, event.now_ms, EXTERNAL)
 

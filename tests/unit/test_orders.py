@@ -31,7 +31,7 @@ nan, inf = math.nan, math.inf
 LEGAL = {
     Status.SENT: "accept reject fill_part fill_all cancel ask_cancel lose",
     Status.UNRESOLVED: "accept reject fill_part fill_all cancel ask_cancel lose void",
-    Status.OPEN: "accept fill_part fill_all ask_cancel cancel lose",
+    Status.OPEN: "accept reject fill_part fill_all ask_cancel cancel lose",
     Status.PARTIAL: "accept fill_part fill_all ask_cancel cancel lose",
     Status.CANCELLING: "accept fill_part fill_all cancel reject lose void",
     Status.FILLED: "accept",

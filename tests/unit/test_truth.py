@@ -1,18 +1,29 @@
 """Reads of the exchange against our books: doubts, strays, strangers, money (DESIGN section 5)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
 
-from bot.core.messages import CancelOrder, Command, Condition, Effect, OrderFilled, Role
+from bot.core.kernel.accounting import mark_equity
+from bot.core.kernel.codes import EXTERNAL, STOP
+from bot.core.messages import (
+    CancelOrder,
+    Command,
+    Condition,
+    Effect,
+    FundingSettled,
+    Liquidated,
+    OrderFilled,
+    Role,
+)
 from bot.core.modes import Cause
-from bot.core.observations import OutcomeUnknown, Transferred
+from bot.core.observations import OutcomeUnknown, Takeover, Transferred
 from bot.core.orders import Status
 from bot.core.protect import MOST_IN_DOUBT, doubts
 from bot.core.reconcile import Holding, OrderReport, Snapshot, in_doubt, reconcile
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
-from bot.core.truth import MISSING_MS
+from bot.core.truth import AWAITED_MS, MISSING_MS
 from tests.support.states import Desk, cancels, notices, placed
 
 ENTRY_PRICE = 101.1
@@ -203,6 +214,79 @@ def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
     assert desk.position.contracts == 4.0
 
 
+def followed(holding: Holding, **changes: object) -> Desk:
+    """Return a desk with a trade whose position was found smaller for long enough."""
+    desk = in_a_trade()
+    for _ in range(2):
+        seen(desk, read(desk, holdings=(holding,), **changes))
+        desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk, holdings=(holding,), **changes))
+    return desk
+
+
+def equity_of(desk: Desk) -> float:
+    mark_equity(desk.state.world)
+    assert desk.state.world.account.identity_error < 1.0
+    return desk.state.world.account.equity
+
+
+def test_the_late_fill_of_a_close_by_hand_is_not_booked_twice() -> None:
+    desk = followed(Holding(1, 6.0, 100.0))
+    assert desk.position.contracts == 6.0
+    before = equity_of(desk)
+    closed = OrderFilled(desk.now, "web-1", "w1", 4.0, 99.5, 0.3, 0, -1)
+    assert kinds(desk.feed(closed)) == ["late_fill"]
+    assert desk.position.contracts == 6.0
+    assert desk.state.covered(0) >= 6.0
+    assert equity_of(desk) == pytest.approx(before - 4.0 * 0.5 - 0.3)
+    assert kinds(desk.feed(replace(closed, fill_id="w2"))) == ["external_position_change"]
+    assert desk.position.contracts == 2.0
+
+
+def test_the_late_word_of_a_takeover_is_not_booked_twice() -> None:
+    desk = followed(Holding(1, 6.0, 100.0))
+    assert kinds(desk.liquidate(4.0, 99.0, Takeover.ADL)) == ["late_fill"]
+    assert desk.position.contracts == 6.0
+
+
+def test_a_fill_of_ours_that_is_late_on_the_list_is_waited_for() -> None:
+    desk = in_a_trade()
+    gone = {
+        "holdings": (Holding(0, 0.0, 0.0),),
+        "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
+        "open_orders": (),
+        "asked": ("t-2-stop",),
+    }
+    for _ in range(AWAITED_MS // 10_000):
+        assert kinds(seen(desk, read(desk, **gone))) == []
+        desk.wait(10)
+    assert desk.state.world.symbols[0].locked == 1
+    told = desk.feed(OrderFilled(desk.now, "t-2-stop", "s1", 10.0, 99.0, 0.6, 0, -1))
+    assert kinds(told) == []
+    assert desk.trades[0].reason == STOP
+    assert desk.trades[0].exit_price == 99.0
+
+
+def test_a_fill_of_ours_that_comes_after_all_corrects_what_was_assumed() -> None:
+    desk = in_a_trade()
+    gone = {
+        "holdings": (Holding(0, 0.0, 0.0),),
+        "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
+        "open_orders": (),
+        "asked": ("t-2-stop",),
+    }
+    for _ in range(AWAITED_MS // 10_000 + 1):
+        seen(desk, read(desk, **gone))
+        desk.wait(10)
+    assert desk.trades[0].reason == EXTERNAL
+    before, assumed = equity_of(desk), desk.trades[0].exit_price
+    told = desk.feed(OrderFilled(desk.now, "t-2-stop", "s1", 10.0, 99.0, 0.6, 0, -1))
+    assert kinds(told) == ["late_fill"]
+    assert equity_of(desk) == pytest.approx(before + 10.0 * (99.0 - assumed) - 0.6)
+    assert "t-2-stop" not in desk.state.orders
+    assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
+
+
 def test_a_difference_that_goes_away_is_forgotten() -> None:
     desk = in_a_trade()
     seen(desk, read(desk, holdings=(Holding(1, 4.0, 100.0),)))
@@ -302,38 +386,139 @@ def test_money_moved_by_hand_is_no_profit_and_no_loss(amount: float) -> None:
     assert desk.state.modes.causes == {}
 
 
-def test_reconcile_can_be_broken_off_anywhere() -> None:
-    """After any prefix the same read brings the books to where the whole read does."""
+def an_entry_that_traded() -> tuple[Desk, Snapshot]:
+    desk = sent()
+    fills = tuple(
+        OrderFilled(desk.now + i, "t-1-entry", f"f{i}", 3.0, ENTRY_PRICE, 0.2, 0, 1)
+        for i in range(3)
+    )
+    return desk, read(
+        desk,
+        entries=fills,
+        reports={"t-1-entry": OrderReport("t-1-entry", 0, False, 9.0)},
+        open_orders=(OrderReport("t-77-target", 0, True),),
+        holdings=(Holding(1, 9.0, 100.0),),
+        wallet=desk.state.world.account.deposits - 0.6,
+    )
 
-    def life() -> tuple[Desk, Snapshot]:
-        desk = sent()
-        fills = tuple(
-            OrderFilled(desk.now + i, "t-1-entry", f"f{i}", 3.0, ENTRY_PRICE, 0.2, 0, 1)
-            for i in range(3)
-        )
-        done = OrderReport("t-1-entry", 0, False, 9.0)
-        wallet = desk.state.world.account.deposits - 0.6
-        stray = OrderReport("t-77-stop", 0, True)
-        return desk, read(
-            desk,
-            entries=fills,
-            reports={"t-1-entry": done},
-            open_orders=(stray,),
-            holdings=(Holding(1, 9.0, 100.0),),
-            wallet=wallet,
-        )
+
+def a_stop_that_traded() -> tuple[Desk, Snapshot]:
+    desk = in_a_trade()
+    desk.wait(10)
+    fill = OrderFilled(desk.now, "t-2-stop", "s1", 10.0, 99.0, 0.6, 0, -1)
+    return desk, read(
+        desk,
+        entries=(FundingSettled(desk.now - 1, 0, -0.5, "n1"), fill),
+        reports={
+            "t-2-stop": OrderReport("t-2-stop", 0, False, 10.0),
+            "t-3-target": OrderReport("t-3-target", 0, False),
+        },
+        open_orders=(),
+        holdings=(Holding(0, 0.0, 0.0),),
+    )
+
+
+def a_day_with_everything() -> tuple[Desk, Snapshot]:
+    desk = in_a_trade()
+    desk.wait(10)
+    return desk, read(
+        desk,
+        entries=(
+            Liquidated(desk.now - 3, 0, 2.0, 98.0, 0.1, "l1", Takeover.ADL),
+            FundingSettled(desk.now - 2, 0, -0.5, "n1"),
+            Transferred(desk.now - 1, "m1", 500.0),
+            OrderFilled(desk.now, "web-1", "w1", 1.0, 98.5, 0.1, 0, -1),
+        ),
+        reports={"t-3-target": OrderReport("t-3-target", 0, False, refusal="no")},
+        open_orders=(OrderReport("web-9", 0, True), OrderReport("t-77-target", 0, True)),
+        holdings=(Holding(1, 5.0, 20.0),),
+        foreign=("XRPUSDTM",),
+        wallet=1.0,
+    )
+
+
+def an_exit_without_an_answer() -> tuple[Desk, Snapshot]:
+    desk = in_a_trade()
+    desk.say(Command.CLOSE, "by hand", 0)
+    desk.feed(OutcomeUnknown(desk.now, "t-4-exit"))
+    desk.wait(1)
+    report = OrderReport("t-4-exit", 0, True, 0.0)
+    everything = read(desk)
+    return desk, replace(
+        everything,
+        open_orders=(*everything.open_orders, report),
+        reports={**everything.reports, "t-4-exit": report},
+    )
+
+
+@pytest.mark.parametrize(
+    ("life", "events"),
+    [
+        (an_entry_that_traded, {"OrderFilled", "StrayOrder"}),
+        (a_stop_that_traded, {"OrderFilled", "FundingSettled"}),
+        (
+            a_day_with_everything,
+            {
+                "Liquidated",
+                "FundingSettled",
+                "Transferred",
+                "OrderFilled",
+                "OrderMissing",
+                "OrderRejected",
+                "ForeignOrder",
+                "ForeignPosition",
+                "StrayOrder",
+                "PositionSeen",
+                "WalletSeen",
+                "LossSeen",
+            },
+        ),
+        (an_exit_without_an_answer, {"OrderResting"}),
+    ],
+)
+def test_reconcile_can_be_broken_off_anywhere(
+    life: Callable[[], tuple[Desk, Snapshot]], events: set[str]
+) -> None:
+    """After any prefix the same read, and what is left of it, lead to the same orders, positions
+    and money as the whole."""
+
+    def books(desk: Desk) -> list[tuple[str, str]]:
+        # How often something was seen is counted, and one that is seen twice is seen more often.
+        counts = ("guards", "orders", "causes", "read", "wallet", "watch")
+        return [part for part in desk.state.digest_parts() if not part[0].startswith(counts)]
 
     desk, snapshot = life()
+    told = []
+    for event in reconcile(desk.state, snapshot):
+        told.append(type(event).__name__)
+        desk.feed(event)
+    assert set(told) >= events
     seen(desk, snapshot)
-    whole = desk.state.digest()
-    for prefix in range(5):
+    whole = books(desk)
+    orders = {name: order.status for name, order in desk.state.orders.items()}
+    for prefix in range(len(told) + 1):
         desk, snapshot = life()
         for number, event in enumerate(reconcile(desk.state, snapshot)):
             if number == prefix:
                 break
             desk.feed(event)
         seen(desk, snapshot)
-        assert desk.state.digest() == whole, prefix
+        assert books(desk) == whole, prefix
+        assert {name: order.status for name, order in desk.state.orders.items()} == orders, prefix
+
+
+def test_a_stop_of_ours_stays_until_another_one_covers() -> None:
+    """The journal is older than the stop: an order of ours that it does not know protects."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)  # its stop has no answer yet
+    unknown = OrderReport("t-77-stop", 0, True)
+    held = {"holdings": (Holding(1, 10.0, 100.0),), "open_orders": (unknown,)}
+    assert cancels(seen(desk, read(desk, **held))) == []
+    desk.accept("stop")
+    resting = read(desk).open_orders
+    covered = read(desk, holdings=held["holdings"], open_orders=(*resting, unknown))
+    assert cancels(seen(desk, covered)) == ["t-77-stop"]
 
 
 def test_a_stop_under_a_position_that_our_books_have_lost_stays() -> None:
