@@ -7,6 +7,7 @@ symbol that is not in it is somebody else's and becomes -1. Sources of the forms
 sections 4 and 5.
 """
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,11 +17,13 @@ from bot.core.messages import FundingSettled, Liquidated, OrderFilled
 from bot.core.observations import Takeover, Transferred
 from bot.core.reconcile import Holding, OrderReport
 
+log = logging.getLogger("radbot.exchange")
 SUCCESS = "200000"
 CURRENCY = "USDT"
 _SIDES = {"buy": 1, "sell": -1}
-_TAKEOVERS = {  # trade types without an order of ours behind them
+_TAKEOVERS = {  # trade types without an order of ours behind them; KuCoin writes "ADL", too
     "liquid": Takeover.LIQUIDATION,
+    "liquidation": Takeover.LIQUIDATION,
     "adl": Takeover.ADL,
     "settlement": Takeover.SETTLEMENT,
 }
@@ -136,12 +139,14 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
 
     Parameters
     ----------
-    client_id : of the order with the id `order_id_of_fill`; where nobody knows it, that id itself,
-        which is no client id of ours, so that the core takes the fill for foreign
+    client_id : of the order with the id `order_id_of_fill`, "" where it is not known (yet); an
+        order that nobody knows keeps its own id, which is no client id of ours, so that the core
+        takes the fill for foreign
 
     The fee is positive when paid and negative when received. One that was taken in another currency
     is 0: the USDT wallet did not pay it. What the exchange took over on a symbol of others comes as
-    an OrderFilled on symbol -1: no position of ours can stand behind it.
+    an OrderFilled on symbol -1: no position of ours can stand behind it. A trade type that we do
+    not know is taken for a liquidation, which a person is told of, unless the order is known.
     """
     fields = Fields(value, f"fill {fill_id(value)}")
     k = index.get(fields.text("symbol"), -1)
@@ -154,13 +159,22 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
     side = _SIDES.get(fields.text("side"))
     if side is None:
         raise fields.wrong("side", "buy or sell")
-    kind = fields.text("tradeType")
-    if kind != "trade" and kind not in _TAKEOVERS:
-        raise fields.wrong("tradeType", f"trade, {', '.join(_TAKEOVERS)}")
     time, entry = fill_ms(value), fields.identity("tradeId")
-    if kind in _TAKEOVERS and k >= 0:
-        return Liquidated(time, k, contracts, price, fee, entry, _TAKEOVERS[kind])
+    way = _takeover(fields, client_id)
+    if way is not None and k >= 0:
+        return Liquidated(time, k, contracts, price, fee, entry, way)
     return OrderFilled(time, client_id, entry, contracts, price, fee, k, side)
+
+
+def _takeover(fields: Fields, client_id: str) -> Takeover | None:
+    # None is a trade. A word that is new says nothing against an order that we know.
+    kind = fields.text("tradeType").lower()
+    if kind == "trade" or kind in _TAKEOVERS:
+        return _TAKEOVERS.get(kind)
+    way = None if client_id else Takeover.LIQUIDATION
+    meaning = "a trade of " + client_id if way is None else "a liquidation"
+    log.warning("%s: tradeType %r is not known: taken for %s", fields.what, kind, meaning)
+    return way
 
 
 def positions(data: object, index: Mapping[str, int]) -> tuple[dict[int, Holding], tuple[str, ...]]:

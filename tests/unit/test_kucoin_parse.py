@@ -226,7 +226,10 @@ def test_a_fee_in_another_currency_is_not_paid_by_the_wallet() -> None:
     ("kind", "way"),
     [
         ("liquid", Takeover.LIQUIDATION),
+        ("liquidation", Takeover.LIQUIDATION),
+        ("Liquidation", Takeover.LIQUIDATION),
         ("adl", Takeover.ADL),
+        ("ADL", Takeover.ADL),
         ("settlement", Takeover.SETTLEMENT),
     ],
 )
@@ -238,6 +241,20 @@ def test_what_the_exchange_takes_over_is_a_liquidation(kind: str, way: Takeover)
     elsewhere = parse.fill(changed(taken, symbol="SOLUSDTM"), INDEX, "order")
     assert isinstance(elsewhere, OrderFilled)  # Liquidated would need a position of ours
     assert elsewhere.symbol == -1
+
+
+def test_a_trade_type_that_is_new_is_a_liquidation_unless_the_order_is_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new = changed(FILL, tradeType="delivery")
+    taken = parse.fill(new, INDEX, "")
+    assert isinstance(taken, Liquidated)
+    assert taken.way is Takeover.LIQUIDATION
+    assert "'delivery'" in caplog.text
+    assert parse.fill(new, INDEX, "a-1") == parse.fill(FILL, INDEX, "a-1")
+    elsewhere = parse.fill(changed(new, symbol="SOLUSDTM"), INDEX, "")
+    assert isinstance(elsewhere, OrderFilled)
+    assert parse.fill(changed(FILL, tradeType="TRADE"), INDEX, "") == parse.fill(FILL, INDEX, "")
 
 
 def test_the_time_of_a_fill_is_found_where_it_is() -> None:
@@ -265,7 +282,7 @@ def test_the_time_of_a_fill_is_found_where_it_is() -> None:
         ("fee", None),
         ("feeCurrency", None),
         ("tradeType", None),
-        ("tradeType", "delivery"),
+        ("tradeType", 7),
         ("createdAt", "soon"),
     ],
 )
