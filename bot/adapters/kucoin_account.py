@@ -186,11 +186,17 @@ class AccountReader:
             for begin in range(since_ms, now, WEEK_MS):
                 found += await self.old_fills(begin, min(begin + WEEK_MS, now))
         for row in found:
-            entry = parse.fill(row, self.index, "")
-            if entry.entry_id in self.entries:
+            # What is too old or known costs no question, and cannot fail the read.
+            time = parse.fill_ms(row)
+            old = time < since_ms or time <= self.founded_ms
+            if old or parse.fill_id(row) in self.entries:
                 continue
+            order_id = parse.order_id_of_fill(row)
+            entry = parse.fill(row, self.index, self.client_ids.get(order_id, ""))
             if isinstance(entry, OrderFilled):
-                client_id = await self.client_id_of(parse.order_id_of_fill(row))
+                # No order of ours is on another contract: its id is name enough.
+                ours = entry.symbol >= 0
+                client_id = await self.client_id_of(order_id) if ours else order_id
                 entry = replace(entry, client_id=client_id)
             if entry.symbol >= 0 and entry.symbol not in self.held:
                 self.unasked.add(entry.symbol)

@@ -1,21 +1,26 @@
-"""When the account reader asks for what it need not ask for every time: funding and transfers."""
+"""What the account reader asks for, and when; what a fill that is odd or refused does to a read."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
+import pytest
+
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin_account import AccountReader
-from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import Treat, Verdict
+from bot.core.errors import UnreachableError
 from bot.core.market import HOUR_MS, MINUTE_MS
-from bot.core.messages import FundingSettled, OrderFilled
+from bot.core.messages import FundingSettled, Liquidated, OrderFilled
 from bot.core.observations import Transferred
 from bot.core.reconcile import Snapshot
 from tests.support.kucoin_samples import FILL, FUNDING, ORDER, OVERVIEW, TRANSFER, changed
 
 START_MS = 1_740_600_000_000
 SYMBOLS = ("BTC-USDT-PERP", "ETH-USDT-PERP")
+ORDER_CALL = "futuresPrivateGetOrdersOrderId"
 NO_ROWS: dict[str, Any] = {"items": [], "currentPage": 1, "totalPage": 0, "totalNum": 0}
 
 
@@ -39,6 +44,8 @@ class Account:
         self.funding: list[dict[str, Any]] = []
         self.transfers: list[dict[str, Any]] = []
         self.equity = 1_000.0
+        self.refused: dict[str, Verdict] = {}
+        """what the exchange answers instead, by call"""
         self.reader = AccountReader(
             cast(KucoinClient, self), SYMBOLS, self.clock, START_MS - HOUR_MS
         )
@@ -47,6 +54,8 @@ class Account:
     async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
         """Answer one question; see KucoinClient.read."""
         self.asked[call] += 1
+        if call in self.refused:
+            raise RefusedError(self.refused[call])
         name = call.removeprefix("futuresPrivateGet")
         if name in ("FundingHistory", "TransactionHistory"):
             rows = self.funding if name == "FundingHistory" else self.transfers
@@ -112,3 +121,68 @@ def test_a_transfer_is_in_the_read_after_the_wallet_has_moved() -> None:
     asked = account.asked["futuresPrivateGetTransactionHistory"]
     account.snapshot(10_000)
     assert account.asked["futuresPrivateGetTransactionHistory"] == asked
+
+
+def not_found() -> Verdict:
+    return Verdict(Treat.NOT_FOUND, "100001", "order does not exist")
+
+
+def test_a_trade_type_that_is_new_fails_no_read_and_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    account = Account()
+    account.fills = [changed(FILL, createdAt=START_MS, tradeType="delivery")]
+    for _ in range(3):
+        [taken] = account.snapshot(1_000).entries
+        assert isinstance(taken, Liquidated)
+    assert caplog.text.count("delivery") == 1
+
+
+def test_a_trade_of_an_order_that_we_sent_is_one_under_any_word() -> None:
+    account = Account()
+    account.reader.learn("r1-7-entry", FILL["orderId"])
+    account.fills = [changed(FILL, createdAt=START_MS, tradeType="auction")]
+    [filled] = account.snapshot(1_000).entries
+    assert isinstance(filled, OrderFilled)
+    assert filled.client_id == "r1-7-entry"
+
+
+@pytest.mark.parametrize("created_ms", [START_MS - HOUR_MS, START_MS - HOUR_MS - 1])
+def test_what_was_before_the_bot_is_neither_parsed_nor_asked_about(created_ms: int) -> None:
+    account = Account()
+    account.refused = {ORDER_CALL: not_found()}
+    account.fills = [changed(FILL, createdAt=created_ms, side="?", tradeType=None)]
+    assert account.snapshot(0).entries == ()
+    assert account.asked[ORDER_CALL] == 0
+
+
+def test_fills_that_were_booked_before_a_restart_cost_no_question() -> None:
+    account = Account()
+    account.since_ms = START_MS + HOUR_MS
+    rows = range(3)
+    old = changed(FILL, createdAt=START_MS - 1)
+    account.fills = [changed(old, tradeId=f"t{i}", orderId=f"o{i}") for i in rows]
+    account.fills += [changed(FILL, tradeId="new", createdAt=START_MS)]
+    [filled] = account.snapshot(0).entries
+    assert (filled.entry_id, account.asked[ORDER_CALL]) == ("new", 1)
+
+
+@pytest.mark.parametrize("kind", ["trade", "liquid"])
+def test_what_trades_in_contracts_of_others_costs_no_question(kind: str) -> None:
+    account = Account()
+    account.refused = {ORDER_CALL: not_found()}
+    account.fills = [changed(FILL, createdAt=START_MS, symbol="SOLUSDTM", tradeType=kind)]
+    [filled] = account.snapshot(0).entries
+    assert isinstance(filled, OrderFilled)
+    assert (filled.symbol, filled.client_id) == (-1, FILL["orderId"])
+    assert account.asked[ORDER_CALL] == 0
+
+
+def test_an_order_of_ours_that_traded_and_is_not_found_yet_fails_the_read() -> None:
+    account = Account()
+    account.refused = {ORDER_CALL: not_found()}
+    account.fills = [changed(FILL, createdAt=START_MS)]
+    with pytest.raises(UnreachableError, match="an order that traded"):
+        account.snapshot(0)
+    account.refused = {}
+    assert len(account.snapshot(0).entries) == 1
