@@ -96,6 +96,8 @@ class AccountReader:
         except MalformedReplyError as error:
             self.client.errors.append(MALFORMED)
             raise UnreachableError(f"an answer that makes no sense: {error}") from error
+        except RefusedError as error:  # of an order, say, where no order was asked about
+            raise UnreachableError(f"the read was refused: {error}") from error
 
     async def _read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:
         active, stops, _, _ = await together(

@@ -186,3 +186,17 @@ def test_an_order_of_ours_that_traded_and_is_not_found_yet_fails_the_read() -> N
         account.snapshot(0)
     account.refused = {}
     assert len(account.snapshot(0).entries) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["Orders", "StopOrders", "RecentFills", "Positions", "AccountOverview", "FundingHistory"],
+)
+def test_a_read_that_is_refused_has_failed(call: str) -> None:
+    account = Account()
+    answer = Verdict(Treat.NOT_CANCELABLE, "100004", "KuCoin 100004: order cannot be canceled")
+    account.refused = {f"futuresPrivateGet{call}": answer}
+    with pytest.raises(UnreachableError, match="100004"):
+        account.snapshot(0)
+    account.refused = {}
+    assert account.snapshot(1_000).wallet == account.equity
