@@ -6,9 +6,10 @@ is on no list is asked for by name; everything that is kept to save questions is
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
@@ -39,6 +40,13 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     except* Exception as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
+
+
+class Exposure(NamedTuple):
+    """What an account has at risk: positions by symbol, and every open order, stops included."""
+
+    holdings: tuple[Holding, ...]
+    orders: tuple[OrderReport, ...]
 
 
 class AccountReader:
@@ -91,12 +99,35 @@ class AccountReader:
         ------
         UnreachableError : something could not be read
         """
-        try:
+        with self.all_or_nothing():
             return await self._read(asked, max(since_ms, self.founded_ms))
+
+    async def read_exposure(self) -> Exposure:
+        """Return what is held and what rests, and ask for nothing else: for an emergency.
+
+        Orders first: one that trades in between is seen as a position, never as nothing.
+
+        Raises
+        ------
+        UnreachableError : something could not be read
+        """
+        with self.all_or_nothing():
+            active, stops = await together(
+                self.open_orders("futuresPrivateGetOrders", 2),
+                self.open_orders("futuresPrivateGetStopOrders", 6),
+            )
+            holdings, _ = await self.positions()
+            return Exposure(holdings, (*active, *stops))
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Make UnreachableError of an answer that is refused or makes no sense."""
+        try:
+            yield
         except MalformedReplyError as error:
             self.client.errors.append(MALFORMED)
             raise UnreachableError(f"an answer that makes no sense: {error}") from error
-        except RefusedError as error:  # of an order, say, where no order was asked about
+        except RefusedError as error:
             raise UnreachableError(f"the read was refused: {error}") from error
 
     async def _read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin_account import AccountReader, together
+from bot.adapters.kucoin_account import AccountReader, Exposure, together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import wire_symbol
 from bot.adapters.kucoin_orders import order_body
@@ -18,7 +18,6 @@ from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import BotError, InputError, UnreachableError
 from bot.core.messages import PlaceOrder, Role
-from bot.core.reconcile import Snapshot
 from bot.shell.account_file import key_hash, read_account
 from bot.shell.credentials import load_credentials
 from bot.shell.emergency import Done, Say, emergency_id
@@ -44,7 +43,7 @@ class LiveAccount:
         self.wire = WireThread()
         site = Site(known.futures_url, known.spot_url)
         self.client = KucoinClient(site, keys, clock, TokenBucket())
-        self.reader = AccountReader(self.client, known.symbols, clock, clock.now())
+        self.reader = AccountReader(self.client, known.symbols, clock, known.founded_ms)
         self.clock = clock
         self.synced = False
         self.wire.run(self.client.open(), CALL_S)
@@ -60,7 +59,7 @@ class LiveAccount:
         """See EmergencyAccount."""
         seen = self.read()
         held = any(seen.holdings[k].side != 0 for k in wanted)
-        return not held and not any(order.symbol in wanted for order in seen.open_orders)
+        return not held and not any(order.symbol in wanted for order in seen.orders)
 
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """See EmergencyAccount; positions close at the market."""
@@ -71,7 +70,7 @@ class LiveAccount:
             try:
                 seen = self.read()
                 held = [k for k in wanted if seen.holdings[k].side != 0]
-                orders = [o for o in seen.open_orders if o.symbol in wanted]
+                orders = [o for o in seen.orders if o.symbol in wanted]
                 if not held and not orders:
                     return Done(closed, cancelled, [], 0)
                 if held:
@@ -86,17 +85,19 @@ class LiveAccount:
                 return Done(closed, cancelled, [self.symbols[k] for k in held], len(orders))
             time.sleep(PAUSE_S)
 
-    def read(self) -> Snapshot:
-        """Return the account as it is. Raises UnreachableError."""
+    def read(self) -> Exposure:
+        """Return what is held and what rests: records and money must not hold an emergency up.
+        Raises UnreachableError.
+        """
         try:
             if not self.synced:
                 self.wire.run(self.client.sync_clock(), CALL_S)
                 self.synced = True
-            return self.wire.run(self.reader.read((), self.clock.now()), CALL_S)
+            return self.wire.run(self.reader.read_exposure(), CALL_S)
         except TimeoutError as error:
             raise UnreachableError(f"no answers within {CALL_S:g} s") from error
 
-    def send_exits(self, seen: Snapshot, held: Sequence[int], say: Say) -> None:
+    def send_exits(self, seen: Exposure, held: Sequence[int], say: Say) -> None:
         """Send one exit for each position; what becomes of it is read."""
         now = self.clock.now()
         for k in held:

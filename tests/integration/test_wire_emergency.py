@@ -166,6 +166,18 @@ def test_it_tries_until_the_exchange_has_done_it(
     assert flat(exchange)
 
 
+def test_records_and_money_that_make_no_sense_do_not_hold_it_up(
+    exchange: Simulator, state: Path
+) -> None:
+    names = ("recentFills", "fills", "account-overview", "funding-history", "transaction-history")
+    odd = [{"kind": "null", "path": f"/api/v1/{name}", "times": 0} for name in names]
+    plan(exchange, [*odd, {"kind": "null", "method": "GET", "path": "/api/v1/orders/", "times": 0}])
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    plan(exchange, [])
+    assert (code, told["flat"]) == (0, True), (told, said)
+    assert flat(exchange)
+
+
 def test_close_takes_one_position_and_leaves_the_rest(exchange: Simulator, state: Path) -> None:
     [held] = exchange.truth()["positions"]
     other = next(name for name in SYMBOLS.split(",") if name != held["symbol"])

@@ -16,7 +16,7 @@ from bot.core.market import HOUR_MS, MINUTE_MS
 from bot.core.messages import FundingSettled, Liquidated, OrderFilled
 from bot.core.observations import Transferred
 from bot.core.reconcile import Snapshot
-from tests.support.kucoin_samples import FILL, FUNDING, ORDER, OVERVIEW, TRANSFER, changed
+from tests.support.kucoin_samples import FILL, FUNDING, ORDER, OVERVIEW, POSITION, TRANSFER, changed
 
 START_MS = 1_740_600_000_000
 SYMBOLS = ("BTC-USDT-PERP", "ETH-USDT-PERP")
@@ -44,6 +44,8 @@ class Account:
         self.funding: list[dict[str, Any]] = []
         self.transfers: list[dict[str, Any]] = []
         self.equity = 1_000.0
+        self.entry: dict[str, Any] | None = None
+        """an order that rests until its list has been read, and then trades"""
         self.refused: dict[str, Verdict] = {}
         """what the exchange answers instead, by call"""
         self.reader = AccountReader(
@@ -67,6 +69,10 @@ class Account:
                 and params.get("symbol") in (None, row.get("symbol"))
             ]
             return {"hasMore": False, "dataList": wanted}
+        if name == "Positions" and self.entry is not None:
+            return [] if self.entry["isActive"] else [changed(POSITION, symbol="XBTUSDTM")]
+        if name == "Orders" and self.entry is not None:
+            self.entry["isActive"] = False
         money = changed(OVERVIEW, accountEquity=self.equity, unrealisedPNL=0.0)
         return {
             "Orders": NO_ROWS,
@@ -200,3 +206,25 @@ def test_a_read_that_is_refused_has_failed(call: str) -> None:
         account.snapshot(0)
     account.refused = {}
     assert account.snapshot(1_000).wallet == account.equity
+
+
+def test_an_emergency_asks_for_positions_and_orders_alone() -> None:
+    account = Account()
+    asyncio.run(account.reader.read_exposure())
+    names = {call.removeprefix("futuresPrivateGet") for call in account.asked}
+    assert names == {"Orders", "StopOrders", "Positions"}
+
+
+def test_an_order_that_trades_during_an_emergency_read_is_a_position() -> None:
+    account = Account()
+    account.entry = changed(ORDER, isActive=True)
+    seen = asyncio.run(account.reader.read_exposure())
+    assert [holding.side for holding in seen.holdings] == [-1, 0]
+
+
+@pytest.mark.parametrize("call", ["Orders", "StopOrders", "Positions"])
+def test_an_emergency_read_is_whole_or_has_failed(call: str) -> None:
+    account = Account()
+    account.refused = {f"futuresPrivateGet{call}": not_found()}
+    with pytest.raises(UnreachableError):
+        asyncio.run(account.reader.read_exposure())
