@@ -6,6 +6,7 @@ second one in place of one that got through finds nothing to do.
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bot.adapters.exchange_clock import ExchangeClock
@@ -45,7 +46,7 @@ class LiveAccount:
         self.client = KucoinClient(site, keys, clock, TokenBucket())
         self.reader = AccountReader(self.client, known.symbols, clock, known.founded_ms)
         self.clock = clock
-        self.synced = False
+        self.asked_time = False
         self.wire.run(self.client.open(), CALL_S)
 
     def close(self) -> None:
@@ -90,12 +91,19 @@ class LiveAccount:
         Raises UnreachableError.
         """
         try:
-            if not self.synced:
-                self.wire.run(self.client.sync_clock(), CALL_S)
-                self.synced = True
+            self.sync_clock()
             return self.wire.run(self.reader.read_exposure(), CALL_S)
         except TimeoutError as error:
             raise UnreachableError(f"no answers within {CALL_S:g} s") from error
+
+    def sync_clock(self) -> None:
+        """Ask for the exchange's time, once: where the host's own is too far off, requests are
+        refused and the client asks again."""
+        if self.asked_time:
+            return
+        self.asked_time = True
+        with suppress(UnreachableError, TimeoutError):
+            self.wire.run(self.client.sync_clock(), CALL_S)
 
     def send_exits(self, seen: Exposure, held: Sequence[int], say: Say) -> None:
         """Send one exit for each position; what becomes of it is read."""
@@ -133,5 +141,6 @@ class LiveAccount:
         async def all_of_them() -> None:
             await together(*(one(order_id) for order_id in order_ids))
 
-        self.wire.run(all_of_them(), CALL_S)
+        with suppress(TimeoutError):  # read again, too
+            self.wire.run(all_of_them(), CALL_S)
         return len(order_ids)

@@ -1,0 +1,83 @@
+"""A live account that is flattened without its bot, when the line to the exchange is bad.
+
+The real client on a real simulator over real sockets, with its fault switches.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.shell import emergency_live
+from bot.shell.account_file import AccountFile, key_hash, write_account
+from bot.shell.emergency_live import LiveAccount
+from ops.exchange.server import WireExchange
+from tests.support.wire_client import Control
+from tests.support.wire_desk import COIN, KEY, START, options, source
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, Any]]:
+    with WireExchange(options(source([100.0] * 50))) as at:
+        yield at
+
+
+def files(folder: Path, addresses: dict[str, Any]) -> tuple[Path, Path]:
+    """Write what a bot has left behind; return its state directory and the folder of its key."""
+    keys = folder / "keys"
+    keys.mkdir(mode=0o700)
+    for name in ("key", "secret", "passphrase"):
+        path = keys / f"kucoin_{name}"
+        path.write_text(getattr(KEY, name), encoding="ascii")
+        path.chmod(0o600)
+    urls = addresses["futures"], addresses["spot"]
+    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (COIN,))
+    write_account(folder, known)
+    return folder, keys
+
+
+@pytest.fixture
+def account(addresses: dict[str, Any], tmp_path: Path) -> Iterator[LiveAccount]:
+    """Return an account with a position and an order that rests."""
+    control = Control(addresses["control"])
+    made = LiveAccount(*files(tmp_path, addresses))
+    control("POST", "/control/outside", do="enter", symbol=COIN.symbol, side=1, contracts=2)
+    control("POST", "/control/outside", do="rest", symbol=COIN.symbol)
+    yield made
+    control("DELETE", "/control/faults")
+    made.close()
+
+
+def fault(addresses: dict[str, Any], **spec: Any) -> None:
+    Control(addresses["control"])("POST", "/control/faults", faults=[spec])
+
+
+def flat(addresses: dict[str, Any]) -> bool:
+    truth = Control(addresses["control"]).truth()
+    return not truth["positions"] and not truth["orders"]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "POST", "GET"])
+def test_what_takes_too_long_is_tried_again(
+    addresses: dict[str, Any],
+    account: LiveAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    monkeypatch.setattr(emergency_live, "CALL_S", 0.5)
+    fault(addresses, kind="slow_before", method=method, path="/api/v1/orders", seconds=1.5)
+    done = account.flatten([0], lambda text: None)
+    assert (done.left, done.orders, done.closed) == ([], 0, [COIN.symbol])
+    assert flat(addresses)
+
+
+def test_a_time_that_is_not_told_does_not_hold_it_up(
+    addresses: dict[str, Any], account: LiveAccount
+) -> None:
+    moment = account.clock.monotonic()
+    account.clock.told(int(addresses["now_ms"]), moment, moment)  # as a host's good clock
+    fault(addresses, kind="html", path="/api/v1/timestamp", times=0)
+    done = account.flatten([0], lambda text: None)
+    assert (done.left, done.orders) == ([], 0)
+    assert flat(addresses)
