@@ -33,6 +33,9 @@ class AccountFile:
     """in configuration order"""
     speed: float = 1.0
     """of a simulator's clock"""
+    timeout_s: float = 5.0
+    ipv4: bool = True
+    """of the line, as the bot had it configured"""
 
     @property
     def symbols(self) -> tuple[str, ...]:

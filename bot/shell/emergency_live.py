@@ -42,7 +42,7 @@ class LiveAccount:
         self.symbols = known.symbols
         clock = ExchangeClock(known.speed)
         self.wire = WireThread()
-        site = Site(known.futures_url, known.spot_url)
+        site = Site(known.futures_url, known.spot_url, known.timeout_s, known.ipv4)
         self.client = KucoinClient(site, keys, clock, TokenBucket())
         self.reader = AccountReader(self.client, known.symbols, clock, known.founded_ms)
         self.clock = clock

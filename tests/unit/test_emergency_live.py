@@ -23,7 +23,7 @@ def addresses() -> Iterator[dict[str, Any]]:
         yield at
 
 
-def files(folder: Path, addresses: dict[str, Any]) -> tuple[Path, Path]:
+def files(folder: Path, addresses: dict[str, Any], **site: Any) -> tuple[Path, Path]:
     """Write what a bot has left behind; return its state directory and the folder of its key."""
     keys = folder / "keys"
     keys.mkdir(mode=0o700)
@@ -32,7 +32,7 @@ def files(folder: Path, addresses: dict[str, Any]) -> tuple[Path, Path]:
         path.write_text(getattr(KEY, name), encoding="ascii")
         path.chmod(0o600)
     urls = addresses["futures"], addresses["spot"]
-    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (COIN,))
+    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (COIN,), **site)
     write_account(folder, known)
     return folder, keys
 
@@ -81,3 +81,9 @@ def test_a_time_that_is_not_told_does_not_hold_it_up(
     done = account.flatten([0], lambda text: None)
     assert (done.left, done.orders) == ([], 0)
     assert flat(addresses)
+
+
+def test_it_takes_the_line_that_the_bot_had(addresses: dict[str, Any], tmp_path: Path) -> None:
+    made = LiveAccount(*files(tmp_path, addresses, ipv4=False, timeout_s=2.5))
+    assert (made.client.site.ipv4, made.client.site.timeout_s) == (False, 2.5)
+    made.close()
