@@ -4,13 +4,17 @@ A step of the host's clock changes nothing here. Time stands still rather than r
 small corrections of every measurement. A large one is believed when a second word agrees with it,
 because the exchange refuses what is signed with a wrong time; a single wrong word must not move
 time ahead: the core's never runs backwards, and until it was caught up with no deadline would pass.
+A question that took long may be wrong by half of that: it counts only where it proves ours wrong,
+or where nothing better is known.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 MOST_HELD_MS = 1_000  # time stands still for at most this long
+LONG_S = 1.0  # from question to answer; as a rule it is a tenth of that
 FAR_MS = 60_000  # a correction that needs a second word
 AGREED_MS = 5_000  # two words of the exchange that are no further apart agree
 
@@ -43,6 +47,8 @@ class ExchangeClock:
         self.monotonic = monotonic
         self.anchor = (wall() * 1000.0, monotonic())
         """exchange time, ms, and the monotonic moment at which it was that"""
+        self.took_s = math.inf
+        """how long the question took by which we go"""
         self.offset_ms = 0.0
         self.latest = 0
         self.spoken = False
@@ -61,6 +67,9 @@ class ExchangeClock:
 
     def told(self, exchange_ms: int, asked_s: float, answered_s: float) -> None:
         """Believe that the exchange wrote its time in the middle between question and answer."""
+        took_s = answered_s - asked_s
+        if took_s > max(LONG_S, self.took_s) and self._may_be(exchange_ms, asked_s, answered_s):
+            return
         middle = (asked_s + answered_s) / 2.0
         told = (float(exchange_ms), middle)
         expected = not self.spoken or self._near(self.anchor, told, FAR_MS)
@@ -68,7 +77,7 @@ class ExchangeClock:
         if not expected and not agreed:
             self.doubted = told
             return
-        self.spoken, self.doubted = True, None
+        self.spoken, self.doubted, self.took_s = True, None, took_s
         host_ms = (self.wall() - (self.monotonic() - middle)) * 1000.0
         self.offset_ms = exchange_ms - host_ms
         self.anchor = told
@@ -82,3 +91,9 @@ class ExchangeClock:
         """Return whether two words agree; what an answer takes on its way counts at any speed."""
         exchange_ms, moment = told
         return abs(self._at(anchor, moment) - exchange_ms) <= most_ms * self.speed
+
+    def _may_be(self, exchange_ms: int, asked_s: float, answered_s: float) -> bool:
+        """Return whether the exchange may have written that if ours is right, but for what we
+        allow it."""
+        first, last = asked_s - LONG_S, answered_s + LONG_S
+        return self._at(self.anchor, first) <= exchange_ms <= self._at(self.anchor, last)

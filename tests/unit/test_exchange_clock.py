@@ -112,3 +112,39 @@ def test_two_wrong_words_that_differ_move_nothing() -> None:
     for wrong in (9_000_000, 7_000_000, 9_100_000):
         clock.told(wrong, 100.0, 100.0)
     assert clock.now() == 5_000_000
+
+
+def test_an_answer_that_took_long_moves_nothing() -> None:
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.2)
+    offset_ms = clock.offset_ms
+    host.pass_(600.0)
+    before = clock.now()
+    host.pass_(4.9)
+    clock.told(before + 10, 700.0, 704.9)  # written at once; the answer was under way for long
+    assert clock.now() == before + 4_900
+    clock.told(before + 4_890, 700.0, 704.9)
+    assert clock.now() == before + 4_900
+    assert clock.offset_ms == offset_ms
+
+
+def test_an_answer_that_took_long_is_better_than_none_and_than_one_that_took_longer() -> None:
+    host = Host()
+    clock = clock_on(host)
+    host.pass_(4.9)
+    clock.told(5_000_000, 100.0, 104.9)
+    assert clock.now() == 5_002_450
+    host.pass_(3.0)
+    clock.told(5_004_000, 104.9, 107.9)
+    assert clock.now() == 5_005_500
+
+
+def test_an_answer_that_took_long_is_believed_where_it_proves_ours_wrong() -> None:
+    """The host slept, and its monotonic clock with it."""
+    host = Host()
+    clock = clock_on(host)
+    clock.told(5_000_000, 100.0, 100.2)
+    host.pass_(4.0)
+    clock.told(5_060_000, 100.0, 104.0)
+    assert clock.now() == 5_062_000
