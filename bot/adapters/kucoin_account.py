@@ -102,6 +102,17 @@ class AccountReader:
         with self.all_or_nothing():
             return await self._read(asked, max(since_ms, self.founded_ms))
 
+    async def read_holdings(self) -> tuple[Holding, ...]:
+        """Return what is held, by symbol, and ask for nothing else: for an emergency.
+
+        Raises
+        ------
+        UnreachableError : it could not be read
+        """
+        with self.all_or_nothing():
+            holdings, _ = await self.positions()
+            return holdings
+
     async def read_exposure(self) -> Exposure:
         """Return what is held and what rests, and ask for nothing else: for an emergency.
 
@@ -116,8 +127,7 @@ class AccountReader:
                 self.open_orders("futuresPrivateGetOrders", 2),
                 self.open_orders("futuresPrivateGetStopOrders", 6),
             )
-            holdings, _ = await self.positions()
-            return Exposure(holdings, (*active, *stops))
+        return Exposure(await self.read_holdings(), (*active, *stops))
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

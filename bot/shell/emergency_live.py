@@ -1,16 +1,19 @@
 """A live account without its bot: close and cancel over the exchange, until a read says it is flat.
 
-What gets no answer is not known and is simply tried again: every order here is reduce-only, so a
-second one in place of one that got through finds nothing to do.
+Rules of this file: as little as possible is read, so that nothing else can hold it up: positions
+for the exits, then open orders and positions for what is left. What gets no answer is not known and
+is simply tried again: every order here is reduce-only, so a second one in place of one that got
+through finds nothing to do.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin_account import AccountReader, Exposure, together
+from bot.adapters.kucoin_account import AccountReader, together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import wire_symbol
 from bot.adapters.kucoin_orders import order_body
@@ -19,6 +22,7 @@ from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import BotError, InputError, UnreachableError
 from bot.core.messages import PlaceOrder, Role
+from bot.core.reconcile import Holding
 from bot.shell.account_file import key_hash, read_account
 from bot.shell.credentials import load_credentials
 from bot.shell.emergency import Done, Say, emergency_id
@@ -58,7 +62,7 @@ class LiveAccount:
 
     def is_flat(self, wanted: Sequence[int]) -> bool:
         """See EmergencyAccount."""
-        seen = self.read()
+        seen = self.read(self.reader.read_exposure())
         held = any(seen.holdings[k].side != 0 for k in wanted)
         return not held and not any(order.symbol in wanted for order in seen.orders)
 
@@ -69,16 +73,20 @@ class LiveAccount:
         cancelled = 0
         while True:
             try:
-                seen = self.read()
-                held = [k for k in wanted if seen.holdings[k].side != 0]
-                orders = [o for o in seen.orders if o.symbol in wanted]
-                if not held and not orders:
-                    return Done(closed, cancelled, [], 0)
+                holdings = self.read(self.reader.read_holdings())
+                held, orders = [k for k in wanted if holdings[k].side != 0], []
                 if held:
-                    self.send_exits(seen, held, say)
+                    self.send_exits(holdings, held, say)
                     closed += [self.symbols[k] for k in held if self.symbols[k] not in closed]
                 else:
-                    cancelled += self.cancel([self.reader.order_ids[o.client_id] for o in orders])
+                    seen = self.read(self.reader.read_exposure())
+                    held = [k for k in wanted if seen.holdings[k].side != 0]
+                    orders = [o for o in seen.orders if o.symbol in wanted]
+                    if not held and not orders:
+                        return Done(closed, cancelled, [], 0)
+                    if not held:
+                        ids = [self.reader.order_ids[o.client_id] for o in orders]
+                        cancelled += self.cancel(ids)
             except UnreachableError as error:
                 say(f"the exchange cannot be reached, trying again: {error}")
                 held, orders = list(wanted), []
@@ -86,13 +94,11 @@ class LiveAccount:
                 return Done(closed, cancelled, [self.symbols[k] for k in held], len(orders))
             time.sleep(PAUSE_S)
 
-    def read(self) -> Exposure:
-        """Return what is held and what rests: records and money must not hold an emergency up.
-        Raises UnreachableError.
-        """
+    def read[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Do a read and wait for it. Raises UnreachableError."""
+        self.sync_clock()
         try:
-            self.sync_clock()
-            return self.wire.run(self.reader.read_exposure(), CALL_S)
+            return self.wire.run(work, CALL_S)
         except TimeoutError as error:
             raise UnreachableError(f"no answers within {CALL_S:g} s") from error
 
@@ -105,11 +111,11 @@ class LiveAccount:
         with suppress(UnreachableError, TimeoutError):
             self.wire.run(self.client.sync_clock(), CALL_S)
 
-    def send_exits(self, seen: Exposure, held: Sequence[int], say: Say) -> None:
+    def send_exits(self, holdings: Sequence[Holding], held: Sequence[int], say: Say) -> None:
         """Send one exit for each position; what becomes of it is read."""
         now = self.clock.now()
         for k in held:
-            holding = seen.holdings[k]
+            holding = holdings[k]
             order = PlaceOrder(
                 emergency_id(self.known.installation, now, k),
                 k,

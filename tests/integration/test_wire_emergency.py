@@ -26,6 +26,7 @@ SEED = "2"
 SKIP = 799
 """rows before an entry; found with a run without faults, as SEED"""
 STEP_MS = 200
+ORDER_LISTS = ("/api/v1/orders", "/api/v1/stopOrders")
 
 type Plain = dict[str, Any]
 
@@ -175,6 +176,18 @@ def test_records_and_money_that_make_no_sense_do_not_hold_it_up(
     code, told, said = command(exchange, state, "kill", *keys(state))
     plan(exchange, [])
     assert (code, told["flat"]) == (0, True), (told, said)
+    assert flat(exchange)
+
+
+def test_orders_that_make_no_sense_do_not_keep_a_position_open(
+    exchange: Simulator, state: Path
+) -> None:
+    odd = {"kind": "null", "method": "GET", "times": 4}
+    plan(exchange, [{**odd, "path": path} for path in ORDER_LISTS])
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    plan(exchange, [])
+    assert (code, told["flat"]) == (0, True), (told, said)
+    assert said.index("at the market") < said.index("trying again")
     assert flat(exchange)
 
 
