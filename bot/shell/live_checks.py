@@ -18,8 +18,10 @@ from bot.adapters.kucoin_orders import order_body
 from bot.adapters.kucoin_parse_market import Contract
 from bot.adapters.token_bucket import Priority
 from bot.core.errors import BotError, NoAnswerError, UnreachableError
+from bot.core.kernel.prices import round_near
 from bot.core.market import ContractSpec
 from bot.core.messages import PlaceOrder, Role
+from bot.shell.build import to_spec
 from bot.shell.config import Config
 
 log = logging.getLogger("radbot")
@@ -175,10 +177,10 @@ async def self_test(client: KucoinClient, spec: ContractSpec, price: float) -> l
     A reduce-only order without a position is refused for that reason alone, which is right.
     """
     found = []
-    for role in (Role.ENTRY, Role.STOP):
-        level = price if role is Role.ENTRY else round(0.97 * price / spec.tick) * spec.tick
-        side = 1 if role is Role.ENTRY else -1
-        order = PlaceOrder(f"test-{role.value}", 0, role, side, 1.0, round(level, 10), 1.0)
+    grid = to_spec(spec, False)
+    for role, side, share in ((Role.ENTRY, 1, 1.0), (Role.STOP, -1, 0.97)):
+        level = max(round_near(share * price, grid), grid.tick)  # marks are off the grid
+        order = PlaceOrder(f"test-{role.value}", 0, role, side, 1.0, level, 1.0)
         body: dict[str, Any] = order_body(order, wire_symbol(spec.symbol), spec)
         try:
             await client.send(

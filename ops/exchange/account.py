@@ -35,6 +35,9 @@ class Listing(Protocol):
     def is_listed(self, k: int) -> bool:
         """Return whether the contract is still on the market."""
 
+    def mark(self, k: int) -> float:
+        """Return the mark price of a symbol as it is told, USDT."""
+
     def rate_at(self, k: int, ms: int) -> float:
         """Return the funding rate of a settlement."""
 
@@ -120,7 +123,7 @@ class Account:
 
     def position(self, k: int, now: int) -> dict[str, Any]:
         """Return the position on symbol `k` in the wire's shape; the want of one has zeros."""
-        return position_view(
+        view = position_view(
             k,
             self.listing.symbols[k],
             self.ledger,
@@ -129,6 +132,7 @@ class Account:
             self.margin_modes[k],
             now,
         )
+        return view | {"markPrice": self.listing.mark(k)}
 
     def deposit(self, amount: float, now: int) -> None:
         """Note the money that was there when the account was opened."""

@@ -16,12 +16,13 @@ from bot.core.messages import Event
 from bot.sim.full_exchange import FullExchange
 from bot.sim.ticks import MARK_PULL, Quote, QuotePath
 from ops.exchange.candles import CandleStore, contracts_of
-from ops.exchange.names import wire_symbol
+from ops.exchange.names import short, wire_symbol
 from ops.exchange.refusal import RefusedError, bad_parameter
 from ops.exchange.source import Source
 
 KEPT_TRADES = 100  # of each symbol
 KEPT_RATES = 1_000
+OFF_GRID = 0.3  # of a tick: the marks that are told are above those that the market trades by
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +185,9 @@ class Market:
         return self.status[k] != "Closed"
 
     def mark(self, k: int) -> float:
-        """Return the mark price of a symbol, USDT."""
-        return self.exchange.ledger.marks[k]
+        """Return the mark price of a symbol as it is told, USDT: off the grid, as on KuCoin."""
+        mark = self.exchange.ledger.marks[k]
+        return short(mark + OFF_GRID * self.exchange.specs[k].tick) if mark > 0.0 else mark
 
     def rate_at(self, k: int, ms: int) -> float:
         """Return the funding rate of a settlement that is being or has been paid."""

@@ -138,7 +138,7 @@ def test_a_position_has_every_field_and_the_kernels_numbers() -> None:
     desk.bars(2)
     [row] = desk.call("GET", "/api/v1/positions")
     assert row == desk.call("GET", "/api/v1/position", symbol=SYMBOL)
-    assert (row["currentQty"], row["avgEntryPrice"], row["markPrice"]) == (10, 100.1, 101.0)
+    assert (row["currentQty"], row["avgEntryPrice"], row["markPrice"]) == (10, 100.1, 101.03)
     assert (row["posCost"], row["posInit"], row["unrealisedPnl"]) == (1_001.0, 100.1, 9.0)
     assert row["liquidationPrice"] == pytest.approx(desk.wire.account.ledger.liquidation_price(0))
     assert row["bankruptPrice"] == pytest.approx(90.09)
