@@ -42,7 +42,7 @@ from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
 from bot.shell.config_rules import is_loopback
 from bot.shell.engine import Engine
-from bot.shell.live_checks import Account, LiveRefusedError, inspect, self_test
+from bot.shell.live_checks import Account, LiveRefusedError, inspect, inspect_key, self_test
 from bot.shell.paper import Source, warmup_rows
 from bot.shell.recovery import begin_anew
 from bot.shell.stop import Stop
@@ -64,9 +64,22 @@ class Line:
     monotonic: Callable[[], float] = time.monotonic
 
     def look(self, config: Config) -> Account:
-        """Ask for time and account. Raises UnreachableError."""
+        """Ask for time and account, not for what `look_at_key` asks. Raises UnreachableError."""
         self.ask(self.client.sync_clock())
-        return self.ask(inspect(self.client, config))
+        seen = self.ask(inspect(self.client, config))
+        offset_s, most_s = abs(self.clock.offset_ms) / 1000.0, config.exchange.max_clock_offset_s
+        # A simulator may play another year.
+        if not is_loopback(self.site.futures_url) and offset_s > most_s:
+            seen.refusals.append(
+                f"the host's clock is off by {offset_s:.1f} s, at most "
+                f"exchange.max_clock_offset_s {most_s:g}: start chrony"
+            )
+        return seen
+
+    def look_at_key(self, seen: Account) -> Account:
+        """Add what the spot host says, as far as it does."""
+        self.ask(inspect_key(self.client, seen))
+        return seen
 
     def ask[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` on the wire and wait for it. Raises UnreachableError when it takes too long."""
@@ -159,9 +172,12 @@ def assemble(
     stop: Stop,
 ) -> Bot[KucoinVenue]:
     """Put the parts together; see `open_live_bot`."""
-    seen = first_look(lambda: line.look(config), known=known is not None)
+    if known is None:
+        seen = first_look(lambda: line.look_at_key(line.look(config)), known=False)
+    else:  # positions first; what the spot host says has time
+        seen = first_look(lambda: line.look(config), known=True)
     if seen is not None:
-        judge(seen, config, line, fresh=known is None)
+        judge(seen, fresh=known is None)
     account = known or found(config, credentials, line, base, seen)
     if seen is not None and seen.specs != account.specs:
         log.warning("contracts have changed: %s", changed(account, seen))
@@ -195,7 +211,7 @@ def assemble(
     )
     clock = LiveClock(line.clock.now, config.exchange.speed)
     bot = Bot(base, Engine(state, venue), venue, clock, lambda *_: None, live_source(account))
-    bot.recover = Recovery(bot, line, seen).run
+    bot.recover = Recovery(bot, line, seen, fresh=known is None).run
     if config.exchange.websocket:
         venue.prompter = Prompter(line.client, venue.hear)
         line.wire.start(venue.prompter.run())
@@ -224,16 +240,9 @@ def first_look[T](look: Callable[[], T], *, known: bool) -> T | None:
     return None
 
 
-def judge(seen: Account, config: Config, line: Line, *, fresh: bool) -> None:
+def judge(seen: Account, *, fresh: bool) -> None:
     """Say what is not as it should be; raise LiveRefusedError for what must be."""
     refusals = list(seen.refusals)
-    offset_s = abs(line.clock.offset_ms) / 1000.0
-    # A simulator may play another year.
-    if not is_loopback(line.site.futures_url) and offset_s > config.exchange.max_clock_offset_s:
-        refusals.append(
-            f"the host's clock is off by {offset_s:.1f} s, at most "
-            f"exchange.max_clock_offset_s {config.exchange.max_clock_offset_s:g}: start chrony"
-        )
     held = (*seen.held, *seen.foreign)
     if fresh and held:
         refusals.append(
@@ -301,8 +310,10 @@ def live_source(account: AccountFile) -> Source:
 class Recovery:
     """The start of a live bot, which may have to be tried again."""
 
-    def __init__(self, bot: Bot[KucoinVenue], line: Line, seen: Account | None) -> None:
-        self.bot, self.line, self.seen = bot, line, seen
+    def __init__(
+        self, bot: Bot[KucoinVenue], line: Line, seen: Account | None, *, fresh: bool
+    ) -> None:
+        self.bot, self.line, self.seen, self.fresh = bot, line, seen, fresh
 
     def run(self, config: Config, now: int) -> None:
         """Check the account if that has not been possible, make the books true, see every position
@@ -310,11 +321,14 @@ class Recovery:
         bot, venue = self.bot, self.bot.venue
         if self.seen is None:
             seen = self.line.look(config)
-            judge(seen, config, self.line, fresh=False)
+            judge(seen, fresh=False)
             self.seen = seen
         with venue.read.waited_for():
             recover_books(bot, config, self.line.clock.now(), None)
         self.wait_for_cover()
+        if not self.fresh:  # else it was asked before the bot was founded
+            untold = replace(self.seen, refusals=[], concerns=[], warnings=[])
+            judge(self.line.look_at_key(untold), fresh=False)
         self.try_orders(config)
         state = bot.engine.state
         feed = BarFeed(

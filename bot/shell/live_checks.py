@@ -4,14 +4,16 @@ Asked of the exchange, never assumed: account type, position mode, margin modes,
 do, money, contracts, clock, and that orders of our kinds are understood.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import classify
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_symbol
 from bot.adapters.kucoin_market import read_contracts
 from bot.adapters.kucoin_orders import order_body
@@ -34,6 +36,8 @@ FIX = {
 }
 
 EXPECTED = ("300003", "300009")  # no money for it; nothing to close: the order is understood
+CLASSIC = ("112010", "116104")  # the question for its mode is not one for a classic account
+TOLD_S = 5.0  # so long the spot host is waited for
 
 
 class LiveRefusedError(BotError):
@@ -44,7 +48,7 @@ class LiveRefusedError(BotError):
     def __init__(self, reasons: Sequence[str]) -> None:
         """Refuse for `reasons`; each says what to do."""
         lines = "\n".join(f"  - {reason}" for reason in reasons)
-        super().__init__(f"live trading is refused, nothing was placed:\n{lines}")
+        super().__init__(f"live trading is refused, no position was opened:\n{lines}")
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Account:
 
 
 async def inspect(client: KucoinClient, config: Config) -> Account:
-    """Read everything that decides whether this account can be traded.
+    """Read what the futures host says of whether this account can be traded.
 
     Raises
     ------
@@ -72,9 +76,7 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
     """
     symbols = config.symbols
     try:
-        unified, may_withdraw, hedge, money, positions, contracts = await together(
-            _is_unified(client),
-            _may_withdraw(client),
+        hedge, money, positions, contracts = await together(
             _in_hedge_mode(client),
             client.read("futuresPrivateGetAccountOverview", {"currency": "USDT"}, weight=5),
             client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2),
@@ -96,14 +98,28 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
         foreign=foreign,
         held=tuple(symbols[k] for k in held),
     )
-    said = {"unified": unified, "hedge": hedge}
-    account.refusals += [FIX[name] for name, true in said.items() if true]
-    account.concerns += [FIX["withdraw"]] if may_withdraw else []
-    if may_withdraw is None:
-        account.warnings.append("the exchange does not tell whether the API key may withdraw")
+    account.refusals += [FIX["hedge"]] if hedge else []
     _judge_symbols(account, symbols, contracts, dict(zip(listed, modes, strict=True)))
     _judge_money(account, config)
     return account
+
+
+async def inspect_key(client: KucoinClient, account: Account) -> None:
+    """Add what the spot host says of account and key. A host of its own, and rights of the key that
+    trading does not need: what it does not tell is a warning. Ask after `inspect`, which tells of
+    keys that are no good at all.
+    """
+    unified, may_withdraw = await together(
+        _if_told(_is_unified(client)), _if_told(_may_withdraw(client))
+    )
+    account.refusals += [FIX["unified"]] if unified is True else []
+    account.concerns += [FIX["withdraw"]] if may_withdraw is True else []
+    for what, answer in (
+        ("whether the account is a unified one", unified),
+        ("whether the API key may withdraw", may_withdraw),
+    ):
+        if isinstance(answer, str):
+            account.warnings.append(f"the exchange does not tell {what}: {answer}")
 
 
 def _judge_symbols(
@@ -141,22 +157,31 @@ def _judge_money(account: Account, config: Config) -> None:
         )
 
 
+async def _if_told(question: Coroutine[Any, Any, bool]) -> bool | str:
+    """Return the answer; where there is none, why."""
+    try:
+        async with asyncio.timeout(TOLD_S):
+            return await question
+    except TimeoutError:
+        return f"no answer within {TOLD_S:g} s"
+    except (UnreachableError, RefusedError, MalformedReplyError) as error:
+        return str(error)
+
+
 async def _is_unified(client: KucoinClient) -> bool:
     try:
         data = await client.read("utaPrivateGetAccountMode", weight=2)
-    except RefusedError:  # the question is not known to a classic account's key
-        return False
+    except UnreachableError as error:
+        cause = error.__cause__
+        if cause is not None and classify(cause, order=False).code in CLASSIC:
+            return False
+        raise
     return Fields(data, "account mode").text("selfAccountMode") == "UNIFIED"
 
 
-async def _may_withdraw(client: KucoinClient) -> bool | None:
-    """Return whether the key has that right, None where the exchange does not tell."""
-    try:
-        data = await client.read("privateGetUserApiKey", weight=3)
-    except RefusedError:
-        return None
-    rights = Fields(data, "API key").text("permission")
-    return "withdraw" in rights.lower()
+async def _may_withdraw(client: KucoinClient) -> bool:
+    data = await client.read("privateGetUserApiKey", weight=3)
+    return "withdraw" in Fields(data, "API key").text("permission").lower()
 
 
 async def _in_hedge_mode(client: KucoinClient) -> bool:

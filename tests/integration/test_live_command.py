@@ -204,6 +204,17 @@ def test_a_key_that_is_not_accepted_is_said_and_nothing_of_it(
     assert "POST /api/v1/orders" not in bot.exchange.truth()["requests"]
 
 
+def test_an_address_that_the_key_is_not_bound_to_is_explained(bot: LiveBot) -> None:
+    bound = {"kind": "error", "code": "400006", "msg": "Invalid request ip", "status": 401}
+    bot.exchange.ask("faults", {"faults": [{**bound, "path": "/api/v1/positions", "times": 0}]})
+    done = bot.live("--yes")
+    assert done.returncode == 77
+    said = "radbot: the API key is bound to another address than this host's: add this host's"
+    assert said in done.stderr
+    assert "KuCoin 400006: Invalid request ip" in done.stderr
+    assert not (bot.state / "account.json").exists()
+
+
 def test_an_account_is_refused_for_all_reasons_at_once(bot: LiveBot) -> None:
     changes: list[dict[str, Any]] = [
         {"do": "account", "mode": "UNIFIED"},
@@ -218,17 +229,17 @@ def test_an_account_is_refused_for_all_reasons_at_once(bot: LiveBot) -> None:
     done = bot.live("--yes", "--symbols", f"{SYMBOLS},SOL-USDT-PERP")
     assert done.returncode == 78
     assert done.stderr == (
-        "radbot: live trading is refused, nothing was placed:\n"
-        "  - this is a unified account (UTA), which is not supported yet: use a sub-account of the "
-        "classic kind, or wait for a release that names unified accounts in its changelog\n"
+        "radbot: live trading is refused, no position was opened:\n"
         "  - the account is in hedge mode: switch it to one-way mode (Futures, Preferences, "
         "Position mode) while it is flat\n"
         f"  - {ETH}: margin mode is CROSS: set it to isolated on the exchange\n"
         "  - SOL-USDT-PERP: KuCoin Futures does not list it: take it out of `symbols`\n"
-        "  - the API key may withdraw: make one with the rights General and Futures only\n"
+        "  - this is a unified account (UTA), which is not supported yet: use a sub-account of the "
+        "classic kind, or wait for a release that names unified accounts in its changelog\n"
         f"  - {BTC}: the contract is Paused, not Open: take it out of `symbols`\n"
         "  - balance is 50.00 USDT, below risk.min_balance 100.00: transfer money to the futures "
         "account\n"
+        "  - the API key may withdraw: make one with the rights General and Futures only\n"
     )
     assert not (bot.state / "account.json").exists()
     assert "POST /api/v1/orders" not in bot.exchange.truth()["requests"]

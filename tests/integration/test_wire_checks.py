@@ -10,7 +10,7 @@ import pytest
 
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
-from tests.support.wire_drills import WireDrill, plan
+from tests.support.wire_drills import WireDrill, plan, positions_of
 from tests.support.wire_fault_drill import MARKET, STARTS
 
 type Plain = dict[str, Any]
@@ -34,6 +34,16 @@ def exchange(running: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def error(path: str, code: str, **more: Any) -> Plain:
     """Return the fault by which the exchange answers a path with an error."""
     return {"kind": "error", "path": path, "code": code, "msg": "as told", "times": 0, **more}
+
+
+def die_in_a_position(exchange: Simulator, folder: Path) -> list[str]:
+    """Run a bot until it holds something under its stops, and end it there; return what it is."""
+    with closing(WireDrill(folder, exchange)) as drill:
+        drill.start()
+        state = drill.state
+        while not (held := positions_of(state)) or drill.daemon.in_doubt() or drill.daemon.waits():
+            drill.turn()
+        return [state.symbols[k] for k in held]
 
 
 # Orders that the exchange checks and does not place.
@@ -61,3 +71,71 @@ def test_orders_that_are_not_understood_are_refused(exchange: Simulator, tmp_pat
         said = f"BTC-USDT-PERP: {role} orders are refused: set the account to one-way mode"
         assert said in str(refused.value)
     assert "POST /api/v1/orders" not in exchange.truth()["requests"]
+
+
+# What the spot host says of account and key, or does not.
+
+MODE, KEY = "/api/ua/v1/account/mode", "/api/v1/user/api-key"
+UNTOLD = [
+    *((path, "404000", 404) for path in (MODE, KEY)),
+    *((path, "400100", 200) for path in (MODE, KEY)),
+    *((path, "400007", 401) for path in (MODE, KEY)),
+]
+
+
+@pytest.mark.parametrize(("path", "code", "status"), UNTOLD)
+def test_what_the_exchange_does_not_tell_is_a_warning(
+    exchange: Simulator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    code: str,
+    status: int,
+) -> None:
+    plan(exchange, [error(path, code, status=status)])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        assert drill.state.modes.name == "RUN"
+    what = {MODE: "whether the account is a unified one", KEY: "whether the API key may withdraw"}
+    warned = [r.message for r in caplog.records if "does not tell" in r.message]
+    assert [text for text in warned if what[path] in text and f"KuCoin {code}" in text] == warned
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("code", ["116104", "112010"])
+def test_an_account_that_does_not_know_the_question_is_classic(
+    exchange: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    plan(exchange, [error(MODE, code)])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        assert drill.state.modes.name == "RUN"
+    assert not [r for r in caplog.records if "does not tell" in r.message]
+
+
+def test_positions_are_covered_before_a_spot_host_that_is_down_is_asked(
+    exchange: Simulator, tmp_path: Path
+) -> None:
+    held = die_in_a_position(exchange, tmp_path / "s")
+    for order in exchange.truth()["orders"]:
+        exchange.ask("outside", {"do": "cancel", "client_id": order["client_id"]})
+    plan(exchange, [{"kind": "drop_before", "path": path, "times": 0} for path in (MODE, KEY)])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        covered = {order["symbol"] for order in exchange.truth()["orders"]}
+        assert set(held) <= covered
+        drill.run_bars(1)
+        drill.check()
+
+
+def test_an_account_that_has_become_another_is_refused_after_its_books_are_true(
+    exchange: Simulator, tmp_path: Path
+) -> None:
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+    exchange.ask("market", {"do": "account", "mode": "UNIFIED"})
+    with (
+        closing(WireDrill(tmp_path / "s", exchange)) as drill,
+        pytest.raises(LiveRefusedError, match="unified account"),
+    ):
+        drill.start()
