@@ -9,7 +9,7 @@ there is an answer.
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bot.adapters.wire_thread import WireThread
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
+from bot.core.market import ContractSpec
 from bot.core.messages import Tick
 from bot.core.state import State
 from bot.shell.account_file import (
@@ -179,9 +180,9 @@ def assemble(
     if seen is not None:
         judge(seen, fresh=known is None)
     account = known or found(config, credentials, line, base, seen)
-    if seen is not None and seen.specs != account.specs:
-        log.warning("contracts have changed: %s", changed(account, seen))
-        account = replace(account, specs=seen.specs)
+    if seen is not None and (specs := newest(account.specs, seen)) != account.specs:
+        log.warning("contracts have changed: %s", changed(account.specs, specs))
+        account = replace(account, specs=specs)
         write_account(base.state_dir, account)
     world = build_world(config, account.specs, account.founded_ms)
     template = State(world, config.symbols, account.installation)
@@ -270,16 +271,21 @@ def found(
         key_hash=key_hash(credentials.key),
         futures_url=config.exchange.futures_url,
         spot_url=config.exchange.spot_url,
-        specs=seen.specs,
+        specs=tuple(spec for spec in seen.specs if spec is not None),  # all: else it was refused
         speed=config.exchange.speed,
     )
     write_account(base.state_dir, account)
     return account
 
 
-def changed(account: AccountFile, seen: Account) -> str:
+def newest(known: Sequence[ContractSpec], seen: Account) -> tuple[ContractSpec, ...]:
+    """Return the contracts as the exchange tells them; what it does not list stays as known."""
+    return tuple(now or was for was, now in zip(known, seen.specs, strict=True))
+
+
+def changed(known: Sequence[ContractSpec], specs: Sequence[ContractSpec]) -> str:
     """Return which contracts differ, for the log."""
-    pairs = zip(account.specs, seen.specs, strict=True)
+    pairs = zip(known, specs, strict=True)
     return json.dumps({was.symbol: [str(was), str(now)] for was, now in pairs if was != now})
 
 
@@ -329,7 +335,7 @@ class Recovery:
         if not self.fresh:  # else it was asked before the bot was founded
             untold = replace(self.seen, refusals=[], concerns=[], warnings=[])
             judge(self.line.look_at_key(untold), fresh=False)
-        self.try_orders(config)
+        self.try_orders(self.seen)
         state = bot.engine.state
         feed = BarFeed(
             WireSource(self.line.wire, venue.public, venue.wake),
@@ -360,12 +366,15 @@ class Recovery:
             engine.feed(Tick(max(clock.now(), state.now_ms)))
             time.sleep(0.02)
 
-    def try_orders(self, config: Config) -> None:
+    def try_orders(self, seen: Account) -> None:
         """Let the exchange check, without placing them, orders of the kinds the bot sends."""
-        spec = self.bot.venue.specs[0]
-        price = self.bot.venue.reader.marks[0]
+        if not seen.tradable:
+            log.warning("self-test of orders is left out: no contract is open")
+            return
+        k, venue = seen.tradable[0], self.bot.venue
+        price = venue.reader.marks[k]
         if price <= 0.0:
-            price = self.line.ask(self.bot.venue.public.mark_price(0))
-        refused = self.line.ask(self_test(self.line.client, spec, price))
+            price = self.line.ask(venue.public.mark_price(k))
+        refused = self.line.ask(self_test(self.line.client, venue.specs[k], price))
         if refused:
             raise LiveRefusedError(refused)

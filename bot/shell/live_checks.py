@@ -56,7 +56,10 @@ class Account:
     """What the exchange says."""
 
     wallet: float
-    specs: tuple[ContractSpec, ...]
+    specs: tuple[ContractSpec | None, ...]
+    """in configuration order; None for what is not listed"""
+    tradable: tuple[int, ...]
+    """configured symbols, by index, whose contracts are open"""
     foreign: tuple[str, ...]
     """contracts that are held and not configured"""
     held: tuple[str, ...]
@@ -94,7 +97,8 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
         raise UnreachableError(str(error)) from error
     account = Account(
         wallet=wallet,
-        specs=tuple(contract.spec for contract in contracts if contract is not None),
+        specs=tuple(None if contract is None else contract.spec for contract in contracts),
+        tradable=tuple(k for k, one in enumerate(contracts) if one is not None and is_open(one)),
         foreign=foreign,
         held=tuple(symbols[k] for k in held),
     )
@@ -122,6 +126,11 @@ async def inspect_key(client: KucoinClient, account: Account) -> None:
             account.warnings.append(f"the exchange does not tell {what}: {answer}")
 
 
+def is_open(contract: Contract) -> bool:
+    """Return whether orders in a contract are taken."""
+    return contract.status == "Open"
+
+
 def _judge_symbols(
     account: Account,
     symbols: Sequence[str],
@@ -133,7 +142,7 @@ def _judge_symbols(
             text = f"{symbol}: KuCoin Futures does not list it: take it out of `symbols`"
             account.refusals.append(text)
             continue
-        if contract.status != "Open":
+        if not is_open(contract):
             account.concerns.append(
                 f"{symbol}: the contract is {contract.status}, not Open: take it out of `symbols`"
             )
@@ -214,6 +223,6 @@ async def self_test(client: KucoinClient, spec: ContractSpec, price: float) -> l
         except RefusedError as error:
             if error.verdict.code not in EXPECTED:
                 found.append(f"{spec.symbol}: {role.value} orders are refused: {error}")
-        except NoAnswerError as error:  # the test is not worth a start that fails
+        except (NoAnswerError, UnreachableError) as error:  # not worth a start that fails
             log.warning("self-test of %s orders got no answer: %s", role.value, error)
     return found

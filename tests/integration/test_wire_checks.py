@@ -11,7 +11,7 @@ import pytest
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_drills import WireDrill, plan, positions_of
-from tests.support.wire_fault_drill import MARKET, STARTS
+from tests.support.wire_fault_drill import MARKET, STARTS, SYMBOLS
 
 type Plain = dict[str, Any]
 TEST_ORDERS = "/api/v1/orders/test"
@@ -139,3 +139,36 @@ def test_an_account_that_has_become_another_is_refused_after_its_books_are_true(
         pytest.raises(LiveRefusedError, match="unified account"),
     ):
         drill.start()
+
+
+# Contracts.
+
+
+def test_a_paused_contract_does_not_hold_up_a_bot_that_holds_another(
+    exchange: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [held] = die_in_a_position(exchange, tmp_path / "s")
+    others = [symbol for symbol in SYMBOLS.split(",") if symbol != held]
+    assert others[0] == SYMBOLS.split(",")[0]
+    exchange.ask("market", {"do": "pause", "symbol": others[0]})
+    before = exchange.truth()["requests"][f"POST {TEST_ORDERS}"]
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        assert exchange.truth()["requests"][f"POST {TEST_ORDERS}"] == before + 2
+        assert "self-test" not in caplog.text
+        assert drill.state.modes.name == "RUN"
+    for symbol in (held, others[1]):
+        exchange.ask("market", {"do": "pause", "symbol": symbol})
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+    assert exchange.truth()["requests"][f"POST {TEST_ORDERS}"] == before + 2
+    assert "self-test of orders is left out: no contract is open" in caplog.text
+
+
+def test_a_contract_that_is_paused_just_now_does_not_hold_up_a_start(
+    exchange: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan(exchange, [error(TEST_ORDERS, "300002")])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+    assert "self-test of entry orders got no answer: trading is suspended" in caplog.text
