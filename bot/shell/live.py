@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_bars import BarFeed
 from bot.adapters.kucoin_client import KucoinClient
@@ -327,6 +327,11 @@ class Recovery:
         bot, venue = self.bot, self.bot.venue
         if self.seen is None:
             seen = self.line.look(config)
+            if (specs := newest(venue.specs, seen)) != venue.specs:
+                raise ContractsChangedError(
+                    f"contracts have changed: {changed(venue.specs, specs)}: the bot starts anew "
+                    "with them"
+                )
             judge(seen, fresh=False)
             self.seen = seen
         with venue.read.waited_for():

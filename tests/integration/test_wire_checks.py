@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot.adapters.kucoin import ContractsChangedError
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_drills import WireDrill, plan, positions_of
@@ -172,3 +173,20 @@ def test_a_contract_that_is_paused_just_now_does_not_hold_up_a_start(
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
     assert "self-test of entry orders got no answer: trading is suspended" in caplog.text
+
+
+def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
+    exchange: Simulator, tmp_path: Path
+) -> None:
+    [held] = die_in_a_position(exchange, tmp_path / "s")
+    plan(exchange, [{"kind": "outage"}])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        plan(exchange, [])
+        exchange.ask("market", {"do": "tick_size", "symbol": held, "tick": 0.5})
+        sent = exchange.truth()["requests"].get("POST /api/v1/orders")
+        with pytest.raises(ContractsChangedError, match=rf"{held}.*tick=0\.5"):
+            drill.start()
+        assert exchange.truth()["requests"].get("POST /api/v1/orders") == sent
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        assert drill.venue.specs[drill.state.symbols.index(held)].tick == 0.5
