@@ -6,7 +6,6 @@ also starts while the exchange cannot be reached: from its own files, halted, an
 there is an answer.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,13 +21,13 @@ from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.outbox import Outbox
 from bot.adapters.token_bucket import TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
-from bot.core.market import ContractSpec
-from bot.core.messages import Tick
+from bot.core.messages import Command, Operator, Tick
 from bot.core.state import State
 from bot.shell.account_file import (
     AccountFile,
@@ -43,7 +42,17 @@ from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
 from bot.shell.config_rules import is_loopback
 from bot.shell.engine import Engine
-from bot.shell.live_checks import Account, LiveRefusedError, inspect, inspect_key, self_test
+from bot.shell.live_checks import (
+    Account,
+    LiveRefusedError,
+    changed,
+    clock_refusals,
+    inspect,
+    inspect_key,
+    judge,
+    newest,
+    self_test,
+)
 from bot.shell.paper import Source, warmup_rows
 from bot.shell.recovery import begin_anew
 from bot.shell.stop import Stop
@@ -68,13 +77,7 @@ class Line:
         """Ask for time and account, not for what `look_at_key` asks. Raises UnreachableError."""
         self.ask(self.client.sync_clock())
         seen = self.ask(inspect(self.client, config))
-        offset_s, most_s = abs(self.clock.offset_ms) / 1000.0, config.exchange.max_clock_offset_s
-        # A simulator may play another year.
-        if not is_loopback(self.site.futures_url) and offset_s > most_s:
-            seen.refusals.append(
-                f"the host's clock is off by {offset_s:.1f} s, at most "
-                f"exchange.max_clock_offset_s {most_s:g}: start chrony"
-            )
+        seen.refusals += clock_refusals(self.clock, self.site.futures_url, config)
         return seen
 
     def look_at_key(self, seen: Account) -> Account:
@@ -177,8 +180,7 @@ def assemble(
         seen = first_look(lambda: line.look_at_key(line.look(config)), known=False)
     else:  # positions first; what the spot host says has time
         seen = first_look(lambda: line.look(config), known=True)
-    if seen is not None:
-        judge(seen, fresh=known is None)
+    halted_for = judge(seen, fresh=known is None) if seen is not None else []
     account = known or found(config, credentials, line, base, seen)
     if seen is not None and (specs := newest(account.specs, seen)) != account.specs:
         log.warning("contracts have changed: %s", changed(account.specs, specs))
@@ -212,7 +214,7 @@ def assemble(
     )
     clock = LiveClock(line.clock.now, config.exchange.speed)
     bot = Bot(base, Engine(state, venue), venue, clock, lambda *_: None, live_source(account))
-    bot.recover = Recovery(bot, line, seen, fresh=known is None).run
+    bot.recover = Recovery(bot, line, seen, halted_for, fresh=known is None).run
     if config.exchange.websocket:
         venue.prompter = Prompter(line.client, venue.hear)
         line.wire.start(venue.prompter.run())
@@ -241,24 +243,6 @@ def first_look[T](look: Callable[[], T], *, known: bool) -> T | None:
     return None
 
 
-def judge(seen: Account, *, fresh: bool) -> None:
-    """Say what is not as it should be; raise LiveRefusedError for what must be."""
-    refusals = list(seen.refusals)
-    held = (*seen.held, *seen.foreign)
-    if fresh and held:
-        refusals.append(
-            f"the account holds {', '.join(held)} already: close that first, or use a sub-account; "
-            "a bot takes nothing over that is not its own"
-        )
-    # Positions that are ours must be looked after, whatever would forbid to open them.
-    looked_after = not fresh and bool(seen.held)
-    refusals += [] if looked_after else seen.concerns
-    for warning in (*seen.warnings, *(seen.concerns if looked_after else ())):
-        log.warning("account: %s", warning)
-    if refusals:
-        raise LiveRefusedError(refusals)
-
-
 def found(
     config: Config, credentials: Credentials, line: Line, base: Base, seen: Account | None
 ) -> AccountFile:
@@ -276,17 +260,6 @@ def found(
     )
     write_account(base.state_dir, account)
     return account
-
-
-def newest(known: Sequence[ContractSpec], seen: Account) -> tuple[ContractSpec, ...]:
-    """Return the contracts as the exchange tells them; what it does not list stays as known."""
-    return tuple(now or was for was, now in zip(known, seen.specs, strict=True))
-
-
-def changed(known: Sequence[ContractSpec], specs: Sequence[ContractSpec]) -> str:
-    """Return which contracts differ, for the log."""
-    pairs = zip(known, specs, strict=True)
-    return json.dumps({was.symbol: [str(was), str(now)] for was, now in pairs if was != now})
 
 
 def with_deposit(state: State, wallet: float) -> State:
@@ -317,9 +290,17 @@ class Recovery:
     """The start of a live bot, which may have to be tried again."""
 
     def __init__(
-        self, bot: Bot[KucoinVenue], line: Line, seen: Account | None, *, fresh: bool
+        self,
+        bot: Bot[KucoinVenue],
+        line: Line,
+        seen: Account | None,
+        halted_for: Sequence[str],
+        *,
+        fresh: bool,
     ) -> None:
         self.bot, self.line, self.seen, self.fresh = bot, line, seen, fresh
+        self.halted_for = halted_for
+        """what is wrong with the account, and positions are held"""
 
     def run(self, config: Config, now: int) -> None:
         """Check the account if that has not been possible, make the books true, see every position
@@ -332,15 +313,12 @@ class Recovery:
                     f"contracts have changed: {changed(venue.specs, specs)}: the bot starts anew "
                     "with them"
                 )
-            judge(seen, fresh=False)
+            self.halted_for = judge(seen, fresh=False)
             self.seen = seen
         with venue.read.waited_for():
             recover_books(bot, config, self.line.clock.now(), None)
         self.wait_for_cover()
-        if not self.fresh:  # else it was asked before the bot was founded
-            untold = replace(self.seen, refusals=[], concerns=[], warnings=[])
-            judge(self.line.look_at_key(untold), fresh=False)
-        self.try_orders(self.seen)
+        self.halt([*self.halted_for, *self.judge_key(self.seen), *self.try_orders(self.seen)])
         state = bot.engine.state
         feed = BarFeed(
             WireSource(self.line.wire, venue.public, venue.wake),
@@ -353,7 +331,7 @@ class Recovery:
             [symbol.bar_time for symbol in state.world.symbols],
         )
         venue.follow(feed)
-        held = sum(pos.side != FLAT for pos in state.world.positions)
+        held = len(positions(state))
         money = f"{wallet(state.world.account):,.2f} USDT"
         text = "ready: wallet %s, %d open, mode %s"
         log.info(text, money, held, state.modes.name)
@@ -365,21 +343,51 @@ class Recovery:
         end = time.monotonic() + COVER_S
         while time.monotonic() < end:
             engine.pump(clock.now())
-            held = [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
+            held = positions(state)
             if all(state.covered(k) >= state.world.positions[k].contracts for k in held):
                 return
             engine.feed(Tick(max(clock.now(), state.now_ms)))
             time.sleep(0.02)
 
-    def try_orders(self, seen: Account) -> None:
-        """Let the exchange check, without placing them, orders of the kinds the bot sends."""
+    def judge_key(self, seen: Account) -> list[str]:
+        """See what the spot host says; a new bot has asked it before it was founded."""
+        if self.fresh:
+            return []
+        state = self.bot.engine.state
+        held = tuple(state.symbols[k] for k in positions(state))
+        untold = replace(seen, held=held, refusals=[], concerns=[], warnings=[])
+        return judge(self.line.look_at_key(untold), fresh=False)
+
+    def try_orders(self, seen: Account) -> list[str]:
+        """Let the exchange check, without placing them, orders of the kinds the bot sends; return
+        what it does not take."""
         if not seen.tradable:
             log.warning("self-test of orders is left out: no contract is open")
-            return
+            return []
         k, venue = seen.tradable[0], self.bot.venue
         price = venue.reader.marks[k]
         if price <= 0.0:
             price = self.line.ask(venue.public.mark_price(k))
-        refused = self.line.ask(self_test(self.line.client, venue.specs[k], price))
-        if refused:
-            raise LiveRefusedError(refused)
+        return self.line.ask(self_test(self.line.client, venue.specs[k], price))
+
+    def halt(self, reasons: Sequence[str]) -> None:
+        """Let nothing be entered until a person resumes, and call one. Raise LiveRefusedError where
+        nothing is held: a process that has ended looks after no position."""
+        engine, state = self.bot.engine, self.bot.engine.state
+        if not reasons:
+            return
+        if not positions(state):
+            raise LiveRefusedError(reasons)
+        text = "; ".join(reasons)
+        now = max(self.line.clock.now(), state.now_ms)
+        engine.feed(Operator(now, Command.HALT, text))
+        said = f"positions are held, so the bot protects them and enters nothing: {text}"
+        log.error("account: %s", said)
+        outbox = Outbox(self.bot.base.state_dir / "outbox")
+        outbox.put("CRITICAL", "account_unfit", "radbot: account_unfit", said, now)
+        outbox.flush()
+
+
+def positions(state: State) -> list[int]:
+    """Return the symbols that are held, by index."""
+    return [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]

@@ -5,12 +5,14 @@ do, money, contracts, clock, and that orders of our kinds are understood.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.adapters import kucoin_parse as parse
+from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import classify
@@ -25,6 +27,7 @@ from bot.core.market import ContractSpec
 from bot.core.messages import PlaceOrder, Role
 from bot.shell.build import to_spec
 from bot.shell.config import Config
+from bot.shell.config_rules import is_loopback
 
 log = logging.getLogger("radbot")
 FIX = {
@@ -164,6 +167,48 @@ def _judge_money(account: Account, config: Config) -> None:
             f"balance is {account.wallet:,.2f} USDT, below the recommended "
             f"{risk.recommended_balance:,.2f}"
         )
+
+
+def clock_refusals(clock: Clock, futures_url: str, config: Config) -> list[str]:
+    """Return what is wrong with the host's clock, which has just been compared."""
+    offset_s, most_s = abs(clock.offset_ms) / 1000.0, config.exchange.max_clock_offset_s
+    if is_loopback(futures_url) or offset_s <= most_s:  # a simulator may play another year
+        return []
+    return [
+        f"the host's clock is off by {offset_s:.1f} s, at most "
+        f"exchange.max_clock_offset_s {most_s:g}: start chrony"
+    ]
+
+
+def judge(seen: Account, *, fresh: bool) -> list[str]:
+    """Say what is not as it should be. Return what a bot that holds positions is halted for: they
+    must be looked after, whatever would forbid to open them. Raise LiveRefusedError for it where
+    none are held."""
+    refusals = list(seen.refusals)
+    held = (*seen.held, *seen.foreign)
+    if fresh and held:
+        refusals.append(
+            f"the account holds {', '.join(held)} already: close that first, or use a sub-account; "
+            "a bot takes nothing over that is not its own"
+        )
+    looked_after = not fresh and bool(seen.held)
+    refusals += [] if looked_after else seen.concerns
+    for warning in (*seen.warnings, *(seen.concerns if looked_after else ())):
+        log.warning("account: %s", warning)
+    if refusals and not looked_after:
+        raise LiveRefusedError(refusals)
+    return refusals
+
+
+def newest(known: Sequence[ContractSpec], seen: Account) -> tuple[ContractSpec, ...]:
+    """Return the contracts as the exchange tells them; what it does not list stays as known."""
+    return tuple(now or was for was, now in zip(known, seen.specs, strict=True))
+
+
+def changed(known: Sequence[ContractSpec], specs: Sequence[ContractSpec]) -> str:
+    """Return which contracts differ, for the log."""
+    pairs = zip(known, specs, strict=True)
+    return json.dumps({was.symbol: [str(was), str(now)] for was, now in pairs if was != now})
 
 
 async def _if_told(question: Coroutine[Any, Any, bool]) -> bool | str:

@@ -1,6 +1,7 @@
 """What a start of the live bot asks of the exchange, and what it does when an answer is no, another
 than before, or does not come."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 
 from bot.adapters.kucoin import ContractsChangedError
+from bot.adapters.kucoin_fields import wire_symbol
+from bot.core.messages import Command, Operator
+from bot.core.modes import Cause
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_drills import WireDrill, plan, positions_of
@@ -190,3 +194,57 @@ def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
         assert drill.venue.specs[drill.state.symbols.index(held)].tick == 0.5
+
+
+# What refuses a flat account halts a bot that holds something.
+
+
+def unfit(exchange: Simulator, held: str) -> list[Plain]:
+    """Make everything but `held` as live trading must not have it; return the faults besides."""
+    first, second = (symbol for symbol in SYMBOLS.split(",") if symbol != held)
+    exchange.ask("market", {"do": "margin_mode", "symbol": first, "mode": "CROSS"})
+    exchange.ask("market", {"do": "delist", "symbol": second})
+    exchange.ask("market", {"do": "account", "mode": "UNIFIED"})
+    gone = f"/api/v1/contracts/{wire_symbol(second)}"
+    return [error(gone, "100003"), error(TEST_ORDERS, "330011")]
+
+
+SAID = ("margin mode is CROSS", "does not list it", "unified account", "entry orders are refused")
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["there", "away at first"])
+def test_a_bot_that_holds_something_protects_it_and_is_halted(
+    exchange: Simulator, tmp_path: Path, away: bool
+) -> None:
+    [held] = die_in_a_position(exchange, tmp_path / "s")
+    for order in exchange.truth()["orders"]:
+        exchange.ask("outside", {"do": "cancel", "client_id": order["client_id"]})
+    faults = unfit(exchange, held)
+    plan(exchange, [{"kind": "outage"}] if away else faults)
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        plan(exchange, faults)
+        drill.start()
+        assert {order["symbol"] for order in exchange.truth()["orders"]} == {held}
+        assert drill.state.modes.name == "HALT"
+        assert set(drill.state.modes.causes) == {Cause.OPERATOR_HALT}
+        told = [json.loads(path.read_text()) for path in (tmp_path / "s/outbox").glob("*.json")]
+        [told] = [one for one in told if one["kind"] == "account_unfit"]
+        assert told["severity"] == "CRITICAL"
+        assert all(said in told["body"] for said in SAID)
+        drill.run_bars(2)
+        drill.check()
+        assert drill.state.modes.name == "HALT"
+        drill.bot.engine.feed(Operator(drill.state.now_ms, Command.RESUME, "seen"))
+        assert drill.state.modes.name == "RUN"
+
+
+def test_the_same_account_is_refused_when_it_is_flat(exchange: Simulator, tmp_path: Path) -> None:
+    [held] = die_in_a_position(exchange, tmp_path / "s")
+    plan(exchange, [{"kind": "outage"}])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        plan(exchange, unfit(exchange, held))
+        exchange.ask("outside", {"do": "close", "symbol": held})
+        while exchange.truth()["positions"]:
+            drill.clock.now_ms = exchange.advance(1_000)
+        with pytest.raises(LiveRefusedError, match="margin mode is CROSS"):
+            drill.start()
