@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from bot.adapters import kucoin_client
 from bot.adapters.kucoin import ContractsChangedError
 from bot.adapters.kucoin_fields import wire_symbol
 from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
+from bot.shell import live_checks
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_drills import WireDrill, plan, positions_of
@@ -105,6 +107,29 @@ def test_what_the_exchange_does_not_tell_is_a_warning(
     warned = [r.message for r in caplog.records if "does not tell" in r.message]
     assert [text for text in warned if what[path] in text and f"KuCoin {code}" in text] == warned
     assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [({"kind": "null"}, "expected"), ({"kind": "slow_before", "seconds": 60}, "within 0.1 s")],
+    ids=["null", "silence"],
+)
+def test_an_answer_without_sense_and_none_at_all_are_the_same(
+    exchange: Simulator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Plain,
+    why: str,
+) -> None:
+    monkeypatch.setattr(kucoin_client, "PAUSE_S", 0.01)
+    monkeypatch.setattr(live_checks, "TOLD_S", 0.1 if "seconds" in fault else 5.0)
+    plan(exchange, [{**fault, "path": path, "times": 0} for path in (MODE, KEY)])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+    warned = [r.message for r in caplog.records if "does not tell" in r.message]
+    assert len(warned) == 2
+    assert all(why in text for text in warned)
 
 
 @pytest.mark.parametrize("code", ["116104", "112010"])
