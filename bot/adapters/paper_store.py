@@ -8,7 +8,7 @@ import json
 import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bot.adapters.database_file import LOG_BYTES, prepare
@@ -21,6 +21,10 @@ CREATE TABLE IF NOT EXISTS entries (n INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS finished (n INTEGER PRIMARY KEY, client_id TEXT, body TEXT NOT NULL);
 """
 KEPT = 2_000  # rows of each table that can be asked for
+OPEN_S = 5.0
+"""how long an opening waits for a locked file"""
+BUSY_MS = 200
+"""a locked file may hold one save up this long, and with it an exit"""
 
 
 class PaperStoreError(BotError):
@@ -53,11 +57,14 @@ def check_same(path: Path, *, account: bool, journal: bool) -> None:
 class PaperStore:
     """One writer at a time: a second process waits for the file or is refused."""
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path, *, durable: bool, busy_ms: int = BUSY_MS) -> None:
+        """Open or found the file. `busy_ms` is how long a save waits where it is locked."""
         self.path = path
+        self.busy_ms = busy_ms
+        self._waits_ms = int(OPEN_S * 1000)
         with reading_account(path), ExitStack() as failed:
             prepare(path)
-            self.db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=OPEN_S)
             failed.callback(self.db.close)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
@@ -67,6 +74,7 @@ class PaperStore:
                 table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]
                 for table in ("entries", "finished")
             }
+            self._wait(busy_ms)
             failed.pop_all()
 
     def read(self, name: str) -> object | None:
@@ -92,7 +100,11 @@ class PaperStore:
         entries: Iterable[object] = (),
         finished: Iterable[tuple[str, object]] = (),
     ) -> None:
-        """Write everything in one transaction; on return it survives a crash."""
+        """Write everything in one transaction; on return it survives a crash.
+
+        Raises PaperStoreError: nothing was written.
+        """
+        numbers = dict(self.numbers)
         try:
             self.db.execute("BEGIN IMMEDIATE")
             for name, value in values.items():
@@ -106,11 +118,23 @@ class PaperStore:
                 self._append("finished", row, "(n, client_id, body) VALUES (?, ?, ?)")
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+            self.numbers = numbers
+            self._wait(0)  # whoever holds the file holds up one save, not every one
+            with suppress(sqlite3.Error):
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
             raise PaperStoreError(
-                f"{self.path}: the simulated exchange stopped: {error}"
+                f"{self.path}: the simulated account cannot be written ({error}); make room on the "
+                "disk, or end the program that holds the file"
             ) from error
+        self._wait(self.busy_ms)
+
+    def _wait(self, busy_ms: int) -> None:
+        """Set how long a save waits for a locked file."""
+        if busy_ms != self._waits_ms:
+            self._waits_ms = busy_ms
+            with suppress(sqlite3.Error):
+                self.db.execute(f"PRAGMA busy_timeout={busy_ms}")
 
     def _put(self, name: str, body: bytes) -> None:
         self.db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, body))

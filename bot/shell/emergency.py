@@ -25,6 +25,8 @@ from bot.shell.paper_venue import PaperVenue, restore_records
 from bot.sim.paper_market import PaperMarket
 
 LOCK_WAIT_S = 5.0
+BUSY_MS = 5_000
+"""how long a simulated account that somebody holds is waited for"""
 
 type Say = Callable[[str], None]
 
@@ -37,6 +39,8 @@ class Done:
     cancelled: int
     left: list[str]
     orders: int
+    why: str = ""
+    """why something is left, where that is known"""
 
 
 class EmergencyAccount(Protocol):
@@ -121,7 +125,7 @@ def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: S
 
 def result_of(done: Done, reason: str, began: float) -> dict[str, object]:
     """Return what was done as the command prints it."""
-    return {
+    result: dict[str, object] = {
         "flat": not done.left and not done.orders,
         "left": done.left,
         "closed": done.closed,
@@ -129,6 +133,9 @@ def result_of(done: Done, reason: str, began: float) -> dict[str, object]:
         "reason": reason,
         "seconds": round(time.monotonic() - began, 3),
     }
+    if done.why and not result["flat"]:
+        result["note"] = done.why
+    return result
 
 
 def stop_holder(path: Path, say: Say) -> None:
@@ -173,8 +180,9 @@ class PaperAccount:
     """The simulated exchange of a state directory as it stands, without its market."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         path = state_dir / "paper.sqlite3"
-        store = PaperStore(path, durable=True)
+        store = PaperStore(path, durable=True, busy_ms=BUSY_MS)
         with reading_account(path):
             identity, data = store.read("identity"), store.read("market")
             params, specs = store.read("params"), store.read("specs")
@@ -191,16 +199,23 @@ class PaperAccount:
 
     def is_flat(self, wanted: Sequence[int]) -> bool:
         """See EmergencyAccount."""
+        return self.left(wanted) == ([], 0)
+
+    def left(self, wanted: Sequence[int]) -> tuple[list[str], int]:
+        """Return which of the symbols are held, and how many orders rest on them."""
         seen = self.venue.market.snapshot((), 0, self.venue.told_ms())
-        held = any(seen.holdings[k].side != 0 for k in wanted)
-        return not held and not any(order.symbol in wanted for order in seen.open_orders)
+        held = [self.symbols[k] for k in wanted if seen.holdings[k].side != 0]
+        return held, sum(order.symbol in wanted for order in seen.open_orders)
 
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
-        """See EmergencyAccount: positions close at the mark."""
+        """See EmergencyAccount: positions close at the mark.
+
+        What counts is what is in the file then: memory ends with this process.
+        """
         market = self.venue.market
         # Not before anything the exchange has told already: its records are read by time.
         now = self.venue.told_ms()
-        closed = []
+        closed, lines = [], []
         for k in wanted:
             held = market.exchange.ledger.held[k]
             if held.side == 0:
@@ -210,18 +225,25 @@ class PaperAccount:
             event = market.trade_now(order, now)
             if isinstance(event, OrderFilled):
                 closed.append(self.symbols[k])
-                say(f"closed {self.symbols[k]}: {event.contracts:g} contracts at {event.price:g}")
+                what = f"{event.contracts:g} contracts at {event.price:g}"
+                lines.append(f"closed {self.symbols[k]}: {what}")
         open_orders = [o for o in market.snapshot((), 0, now).open_orders if o.symbol in wanted]
         for report in open_orders:
             market.cancel(CancelOrder(report.client_id, report.symbol), now)
         self.venue.save()
-        after = market.snapshot((), 0, now)
-        left = [self.symbols[k] for k in wanted if after.holdings[k].side != 0]
-        orders = sum(order.symbol in wanted for order in after.open_orders)
+        after = PaperAccount(self.state_dir)
+        try:
+            left, orders = after.left(wanted)
+        finally:
+            after.close()
+        if self.venue.trouble is not None:
+            return Done([], 0, left, orders, self.venue.trouble)
+        for line in lines:
+            say(line)
         return Done(closed, len(open_orders), left, orders)
 
     def close(self) -> None:
-        self.venue.close()
+        self.venue.store.close()
 
 
 def emergency_id(installation: str, now_ms: int, symbol: int) -> str:

@@ -149,7 +149,7 @@ class OpenVenue(StoredVenue):
         """Return the kinds of errors since the last call."""
         found = list(self.public.client.errors)
         del self.public.client.errors[: len(found)]
-        return found
+        return found + super().take_errors()
 
     def line(self) -> LineState | None:
         """Return how the line to the exchange is."""

@@ -1,5 +1,6 @@
 """The simulated exchange as a venue that survives the bot: a market of candles and its database."""
 
+import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from bot.core.reconcile import Entry, OrderReport, Snapshot
 from bot.sim.markets import MarketStream
 from bot.sim.paper_market import PaperMarket
 
+log = logging.getLogger("radbot")
 MOST_AWAY_MS = 7 * DAY_MS
 """a bot that comes back after longer finds its market no further than this"""
 BOOKMARK_ROWS = 256
@@ -44,6 +46,8 @@ class StoredVenue:
         """(wall clock, market time) of the newest poll, ms"""
         self.trouble: str | None = None
         """why the last write failed"""
+        self.errors: list[str] = []
+        """kinds of errors since the last call of `take_errors`"""
 
     def submit(self, order: PlaceOrder, now: int) -> Event | None:
         answer = self.market.submit(order, now)
@@ -59,7 +63,9 @@ class StoredVenue:
         return False
 
     def take_errors(self) -> list[str]:
-        return []
+        """Return the kinds of errors since the last call: writes that failed, as the journal's."""
+        found, self.errors = self.errors, []
+        return found
 
     def line(self) -> LineState | None:
         return None
@@ -68,7 +74,12 @@ class StoredVenue:
         """Nothing: an answer of this exchange is there at once."""
 
     def close(self) -> None:
-        self.store.close()
+        """Give the file back, with what could not be written before if it can be now."""
+        try:
+            if self.trouble is not None:
+                self.save()
+        finally:
+            self.store.close()
 
     def restore_moment(self) -> None:
         """Know again when the market stood where."""
@@ -91,7 +102,7 @@ class StoredVenue:
         return {}
 
     def save(self) -> None:
-        """Write what has changed, in one transaction."""
+        """Write what has changed, in one transaction; `trouble` says why that could not be."""
         records = self.market.records
         try:
             self.store.save(
@@ -101,8 +112,13 @@ class StoredVenue:
                 [(r.client_id, encode(r)) for r in records.fresh_finished],
             )
         except PaperStoreError as error:
+            self.errors.append("journal")
+            if self.trouble is None:
+                log.error("account: %s", error)
             self.trouble = str(error)
             return
+        if self.trouble is not None:
+            log.warning("account: writable again")
         self.trouble = None
         records.fresh_entries.clear()
         records.fresh_finished.clear()

@@ -1,7 +1,7 @@
 """`radbot kill` when things are bad: bot running, stopped, dead; disk full; database locked.
 
-Real processes. Each time: flat, verified on the exchange's own database, and latched. The seconds
-are printed at the end of the run.
+Real processes. Each time: flat, verified on the exchange's own database, or said not to be; and
+latched. The seconds are printed at the end of the run.
 """
 
 import json
@@ -66,13 +66,25 @@ def kill(bot: Bot, how: str) -> None:
     assert seconds < 10.0
 
 
+def try_to_kill(bot: Bot, how: str) -> bool:
+    """Pull the switch where the exchange may not be able to write; what it says must be true."""
+    done = bot.command("kill", "--yes", "--json", "--reason", how, "--timeout", "2")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["flat"]) in ((0, True), (75, False)), (done.stdout, done.stderr)
+    assert told["flat"] is not any(held(bot))
+    assert told["flat"] or "cannot be written" in told["note"]
+    latch = Latches(bot.state / "latches").read()
+    assert latch is not None
+    assert latch.reason == how
+    return bool(told["flat"])
+
+
 def held(bot: Bot) -> list[float]:
-    """Return what the exchange itself has stored; nobody may be writing."""
+    """Return what the exchange itself has stored, contracts of positions and of orders."""
     with closing(PaperStore(bot.state / "paper.sqlite3", durable=False)) as store:
         market = store.read("market")
     assert isinstance(market, dict)
-    assert market["orders"] == []
-    return [one["contracts"] for one in market["held"]]
+    return [one["contracts"] for one in (*market["held"], *market["orders"])]
 
 
 @pytest.fixture
@@ -108,34 +120,74 @@ def test_dead(bot: Bot) -> None:
     assert (told["mode"], told["positions"]) == ("FLATTEN", [])
 
 
-@pytest.mark.parametrize("alive", [True, False])
-def test_disk_full(bot: Bot, alive: bool) -> None:
+def test_disk_full_while_it_runs(bot: Bot) -> None:
     bot.state.mkdir()
     with small_disk(bot.state) as fill:
         process = in_a_position(bot)
-        if not alive:
-            process.kill()
-            process.wait()
         fill()
-        kill(bot, f"disk full, bot {'running' if alive else 'dead'}")
-        if alive:
-            told = bot.status()
-            assert (told["mode"], told["positions"]) == ("FLATTEN", [])
-            assert any(cause["cause"] == "journal_failed" for cause in told["causes"])
+        kill(bot, "disk full, bot running")
+        told = bot.status()
+        assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+        assert any(cause["cause"] == "journal_failed" for cause in told["causes"])
         (bot.state / "ballast").unlink()  # somebody makes room: nothing is lost
-        if alive:
-            bot.until(lambda told: "journal_failed" not in str(told["causes"]))
-            process.kill()
-            process.wait()
-            down = bot.status()
-            assert (down["source"], down["positions"]) == ("journal", [])
-            assert not any(held(bot))
-        else:
-            bot.start()
-            told = bot.status()
-            assert (told["mode"], told["positions"]) == ("FLATTEN", [])
-            bot.processes[-1].kill()
-            bot.processes[-1].wait()
+        bot.until(lambda told: "journal_failed" not in str(told["causes"]))
+        bot.until(lambda told: not any(held(bot)))
+        process.kill()
+        process.wait()
+        down = bot.status()
+        assert (down["source"], down["positions"]) == ("journal", [])
+        assert not any(held(bot))
+
+
+def test_disk_full_after_it_died(bot: Bot) -> None:
+    bot.state.mkdir()
+    with small_disk(bot.state) as fill:
+        process = in_a_position(bot)
+        process.kill()
+        process.wait()
+        fill()
+        try_to_kill(bot, "disk full, bot dead")
+        (bot.state / "ballast").unlink()  # somebody makes room
+        kill(bot, "disk full, bot dead")
+        assert not any(held(bot))
+        bot.start()
+        told = bot.status()
+        assert (told["mode"], told["positions"]) == ("FLATTEN", [])
+        bot.processes[-1].kill()
+        bot.processes[-1].wait()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10.0)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        yield
+        blocker.execute("ROLLBACK")
+
+
+def test_account_locked_while_it_runs(bot: Bot) -> None:
+    """The exchange goes on in memory and writes when it can again."""
+    process = in_a_position(bot)
+    with locked(bot.state / "paper.sqlite3"):
+        kill(bot, "account locked, bot running")
+        assert any(held(bot))
+        told = bot.status()
+        assert (told["source"], told["mode"], told["positions"]) == ("bot", "FLATTEN", [])
+    bot.until(lambda told: not any(held(bot)))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    assert not any(held(bot))
+
+
+def test_account_locked_after_it_died(bot: Bot) -> None:
+    process = in_a_position(bot)
+    process.kill()
+    process.wait()
+    with locked(bot.state / "paper.sqlite3"):
+        assert not try_to_kill(bot, "account locked, bot dead")
+    assert any(held(bot))
+    kill(bot, "account locked, bot dead")
+    assert not any(held(bot))
 
 
 @pytest.mark.parametrize("alive", [True, False])
@@ -144,12 +196,8 @@ def test_journal_locked(bot: Bot, alive: bool) -> None:
     if not alive:
         process.kill()
         process.wait()
-    with closing(
-        sqlite3.connect(bot.state / "journal.sqlite3", isolation_level=None, timeout=10.0)
-    ) as blocker:
-        blocker.execute("BEGIN IMMEDIATE")
+    with locked(bot.state / "journal.sqlite3"):
         kill(bot, f"journal locked, bot {'running' if alive else 'dead'}")
-        blocker.execute("ROLLBACK")
     if alive:
         told = bot.until(lambda told: "journal_failed" not in str(told["causes"]))
         assert (told["mode"], told["positions"]) == ("FLATTEN", [])
