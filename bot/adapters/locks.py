@@ -1,16 +1,25 @@
 """One writer: locks that end with the process that holds them, however it ends."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.core.errors import BotError
+from bot.adapters.rights import OURS, give
+from bot.core.errors import BotError, InputError
+
+HOST_LOCKS = Path("/run/lock")
+EVERYBODY = 0o666
+"""the rights of an account's lock: whoever holds the key may be any user of the host"""
+ANYBODY = 0o1777
+"""those of its folder: everybody adds files, and nobody removes another's"""
 
 
 class LockedError(BotError):
@@ -30,10 +39,22 @@ class InstanceLock:
         self.handle = handle
 
     @classmethod
-    def acquire(cls, path: Path, note: dict[str, object]) -> "InstanceLock":
-        """Take the lock or raise LockedError, which names the holder; never wait."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def acquire(cls, path: Path, note: dict[str, object], mode: int = OURS) -> "InstanceLock":
+        """Take the lock; never wait. A file that is not there is made with `mode`.
+
+        Raises
+        ------
+        LockedError : another process has it; the text names the holder
+        InputError : this user may not take it
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = _open(path, mode)
+        except OSError as error:
+            raise InputError(
+                f"{path}: expected a lock that this user may take, was: {error.strerror}; run the "
+                "bot as the user it belongs to, or give the file to all who may trade here"
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -48,6 +69,24 @@ class InstanceLock:
     def release(self) -> None:
         """Give the lock back."""
         os.close(self.handle)
+
+
+def _open(path: Path, mode: int) -> int:
+    """Open a lock file, or make it; never through a link. Raises OSError.
+
+    What is there is opened without O_CREAT: in a folder for everybody the kernel refuses that on
+    the file of another user.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        try:
+            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:  # somebody else was first
+            return os.open(path, flags)
+    give(handle, path.parent, mode)
+    return handle
 
 
 def _note(path: Path) -> dict[str, object]:
@@ -90,7 +129,8 @@ def holder(path: Path) -> dict[str, object] | None:
 def account_lock_path(account_id: str) -> Path:
     """Return the host's lock of one account: the same for every state directory of this host.
 
-    Named by a hash, because the account is known by its API key.
+    Named by a hash, because the account is known by its API key. Raises InputError where the
+    users of the host cannot share a folder: two of them would trade on one account.
     """
     name = hashlib.sha256(account_id.encode()).hexdigest()[:32]
     return _lock_folder() / f"{name}.lock"
@@ -99,9 +139,27 @@ def account_lock_path(account_id: str) -> Path:
 def _lock_folder() -> Path:
     if given := os.environ.get("RADBOT_LOCK_DIR"):
         return Path(given)
-    host = Path("/run/lock/radbot")
-    with contextlib.suppress(OSError):
-        host.mkdir(exist_ok=True)
-    if os.access(host, os.W_OK):
-        return host
-    return Path(tempfile.gettempdir()) / "radbot-locks"
+    if HOST_LOCKS.is_dir():
+        return _shared(HOST_LOCKS / "radbot")
+    return _shared(Path(tempfile.gettempdir()) / "radbot-locks")
+
+
+def _shared(folder: Path) -> Path:
+    """Return a folder that all users of the host may lock in, made if it is not there."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        # New, or of an older release: nobody else could use it.
+        if found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            folder.chmod(ANYBODY)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected a folder in which every user may lock an account, was: "
+            f"{error.strerror}; once, as root: install -d -m 1777 {folder}"
+        ) from error
+    return folder

@@ -2,11 +2,17 @@
 
 import os
 import signal
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bot.adapters.locks import InstanceLock, LockedError, account_lock_path, holder
+from bot.adapters import locks
+from bot.adapters.locks import EVERYBODY, InstanceLock, LockedError, account_lock_path, holder
+from bot.core.errors import InputError
+from tests.support.crash import in_child
 
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -47,3 +53,106 @@ def test_an_account_has_one_lock_on_a_host_and_its_name_tells_no_key(
     assert account_lock_path("key-1") == account_lock_path("key-1")
     assert account_lock_path("key-1") != account_lock_path("key-2")
     assert "key" not in account_lock_path("key-1").name
+
+
+ANN, BOB = 61_001, 61_002  # users of the host, without names
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root is several users")
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The host's folder of locks, as Debian has it."""
+    monkeypatch.delenv("RADBOT_LOCK_DIR", raising=False)
+    with tempfile.TemporaryDirectory() as name:  # that other users reach
+        os.chmod(name, 0o1777)
+        monkeypatch.setattr(locks, "HOST_LOCKS", Path(name))
+        yield Path(name)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def as_user(user: int, work: Callable[[], object]) -> int:
+    """Do something as another user; return the exit code, 0 when nothing was raised."""
+
+    def inside() -> None:
+        os.umask(0o077)
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        work()
+
+    return in_child(inside)
+
+
+def take() -> InstanceLock:
+    return InstanceLock.acquire(account_lock_path("key"), {}, EVERYBODY)
+
+
+def refused(error: type[Exception], text: str) -> Callable[[], None]:
+    def work() -> None:
+        with pytest.raises(error, match=text):
+            take()
+
+    return work
+
+
+@needs_root
+@pytest.mark.parametrize("first", [0, ANN])
+def test_the_users_of_a_host_share_the_lock_of_an_account(host: Path, first: int) -> None:
+    assert as_user(first, take) == 0
+    assert mode(host / "radbot") == 0o1777
+    path = account_lock_path("key")
+    assert (path.parent, mode(path), path.stat().st_uid) == (host / "radbot", 0o666, first)
+    held = take()
+    for user in (ANN, BOB):
+        assert as_user(user, refused(LockedError, f"process {os.getpid()}")) == 0
+    held.release()
+    assert as_user(BOB, take) == 0
+
+
+@needs_root
+def test_a_folder_of_locks_that_cannot_be_shared_is_a_refusal(host: Path) -> None:
+    folder = host / "radbot"
+    folder.mkdir(mode=0o755)
+    text = "every user may lock .* Permission denied; once, as root: install -d -m 1777"
+    assert as_user(ANN, refused(InputError, text)) == 0
+    take().release()  # whose it is shares it from now on
+    assert as_user(ANN, take) == 0
+    folder.chmod(0o2770)  # that is somebody's choice
+    take().release()
+    assert mode(folder) == 0o2770
+    host.chmod(0o755)
+    folder.rename(host / "gone")
+    assert as_user(ANN, refused(InputError, text)) == 0
+
+
+@needs_root
+def test_a_lock_that_only_another_user_may_take_is_a_refusal(host: Path) -> None:
+    assert as_user(ANN, take) == 0
+    account_lock_path("key").chmod(0o600)
+    assert as_user(BOB, refused(InputError, "this user may take, was: Permission denied")) == 0
+
+
+def test_nobody_is_led_elsewhere_by_a_link(host: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("precious")
+    account_lock_path("key").symlink_to(there)
+    with pytest.raises(InputError, match="symbolic links"):
+        take()
+    assert there.read_text() == "precious"
+    (host / "radbot" / account_lock_path("key").name).unlink()
+    (host / "radbot").rmdir()
+    (host / "radbot").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="Not a directory"):
+        take()
+
+
+def test_a_system_without_a_folder_of_locks_has_one_for_temporary_files(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "HOST_LOCKS", host / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(host))
+    assert account_lock_path("key").parent == host / "radbot-locks"
+    assert mode(host / "radbot-locks") == 0o1777
