@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.adapters.rights import OURS, give, make_folder
 from bot.core.text import clean
 
 RESERVE_BYTES = 4096
@@ -47,7 +48,8 @@ class Latch:
 
 
 class Latches:
-    """The folder of latches. Any program of the same user may pull; only `resume` releases."""
+    """The folder of latches. Any program of the same user, and root, may pull; only `resume`
+    releases. Whoever makes a file, it belongs to the owner of the folder: the bot."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,15 +58,10 @@ class Latches:
 
     def prepare(self) -> None:
         """Make the folder and the reserve, while there is room. Raises OSError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.reserve.exists() and self.reserve.stat().st_size >= RESERVE_BYTES:
+        make_folder(self.folder)
+        if os.access(self.reserve, os.W_OK) and self.reserve.stat().st_size >= RESERVE_BYTES:
             return
-        with self.reserve.open("wb") as file:
-            file.write(b" " * RESERVE_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
-        self.reserve.chmod(0o640)
-        self._sync_folder()
+        self._write(self.reserve, b" " * RESERVE_BYTES)
 
     def pull(self, cause: str, reason: str, by: str, at_ms: int) -> bool:
         """Latch, durably; return whether it was not latched before. Raises OSError.
@@ -74,12 +71,14 @@ class Latches:
         if self.file.exists():
             return False
         body = Latch.of(cause, reason, by, at_ms).body().ljust(RESERVE_BYTES)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         source = self.folder / f".pull.{os.getpid()}"
         with suppress(FileNotFoundError):  # whoever renames it first owns the reserve
             self.reserve.rename(source)
-        handle = os.open(source, os.O_RDWR | os.O_CREAT, 0o640)
+        handle = _open(source)
         try:
+            with suppress(OSError):  # no matter of rights stops a kill
+                give(handle, self.folder)
             os.write(handle, body)
             os.fsync(handle)
         finally:
@@ -113,13 +112,7 @@ class Latches:
 
     def leave_resume(self, reason: str, by: str, at_ms: int) -> None:
         """Leave a note for a bot that is down: a person has resumed it. Raises OSError."""
-        temporary = self.folder / f".resume.{os.getpid()}"
-        with temporary.open("wb") as file:
-            file.write(Latch.of("resume", reason, by, at_ms).body())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.folder / "resume.json")
-        self._sync_folder()
+        self._write(self.folder / "resume.json", Latch.of("resume", reason, by, at_ms).body())
 
     def take_resume(self) -> Latch | None:
         """Return the note of a person who resumed the bot while it was down, None without one."""
@@ -133,9 +126,33 @@ class Latches:
         (self.folder / "resume.json").unlink(missing_ok=True)
         self._sync_folder()
 
+    def _write(self, target: Path, body: bytes) -> None:
+        """Write a file whole, durably. Raises OSError."""
+        temporary = self.folder / f".new.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        try:
+            with open(_open(temporary), "wb") as file:
+                give(file.fileno(), self.folder)
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._sync_folder()
+
     def _sync_folder(self) -> None:
         handle = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _open(file: Path) -> int:
+    """Open a file of this process alone; one that cannot be used is dropped for a new one."""
+    try:
+        return os.open(file, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:  # none there, or another user's
+        file.unlink(missing_ok=True)
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, OURS)

@@ -3,12 +3,16 @@
 import os
 import resource
 import signal
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bot.adapters.latches import RESERVE_BYTES, UNREADABLE, Latches
 from tests.support.crash import in_child
+from tests.support.users import ANN, as_user, needs_root
 
 
 @pytest.fixture
@@ -110,3 +114,67 @@ def test_a_latch_fits_into_its_reserve_whatever_is_written(latches: Latches, let
     assert latch is not None
     assert latch.cause != UNREADABLE
     assert len(latch.reason) >= 250
+
+
+@pytest.fixture
+def anns() -> Iterator[Latches]:
+    """The latches of a bot that another user runs; this process is root with a narrow umask."""
+    before = os.umask(0o077)
+    try:
+        with tempfile.TemporaryDirectory() as name:  # that other users reach
+            os.chown(name, ANN, ANN)
+            yield Latches(Path(name) / "latches")
+    finally:
+        os.umask(before)
+
+
+def check_rights(latches: Latches) -> None:
+    for file in latches.folder.iterdir():
+        found = file.stat()
+        rights = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+        assert rights == (ANN, ANN, 0o640), file
+    assert latches.folder.stat().st_uid == ANN
+
+
+@needs_root
+def test_what_root_leaves_belongs_to_the_bot(anns: Latches) -> None:
+    assert anns.pull("kill_switch", "by root", "root", 5)  # there was no folder yet
+    check_rights(anns)
+    anns.prepare()
+    anns.leave_resume("checked", "root", 6)
+    anns.release()
+    check_rights(anns)
+
+    def bot() -> None:
+        left = anns.take_resume()
+        assert left is not None
+        assert left.reason == "checked"
+        anns.forget_resume()
+        anns.prepare()
+        assert anns.pull("drawdown", "drawdown", "radbot", 7)
+
+    assert as_user(ANN, bot) == 0
+    latch = anns.read()
+    assert latch is not None
+    assert (latch.cause, latch.by) == ("drawdown", "radbot")
+    check_rights(anns)
+
+
+@needs_root
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_reserve_that_cannot_be_used_stops_no_kill(anns: Latches, prepared: bool) -> None:
+    assert as_user(ANN, anns.prepare) == 0
+    for right in (0o640, 0o000):  # as an older release left it
+        anns.reserve.unlink(missing_ok=True)
+        anns.reserve.write_bytes(b" " * RESERVE_BYTES)
+        anns.reserve.chmod(right)
+
+        def bot() -> None:
+            if prepared:
+                anns.prepare()
+            assert anns.pull("drawdown", "drawdown", "radbot", 7)
+
+        assert as_user(ANN, bot) == 0
+        check_rights(anns)
+        anns.release()
+        check_rights(anns)

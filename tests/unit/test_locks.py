@@ -12,7 +12,7 @@ import pytest
 from bot.adapters import locks
 from bot.adapters.locks import EVERYBODY, InstanceLock, LockedError, account_lock_path, holder
 from bot.core.errors import InputError
-from tests.support.crash import in_child
+from tests.support.users import ANN, BOB, as_user, needs_root
 
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -55,10 +55,6 @@ def test_an_account_has_one_lock_on_a_host_and_its_name_tells_no_key(
     assert "key" not in account_lock_path("key-1").name
 
 
-ANN, BOB = 61_001, 61_002  # users of the host, without names
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root is several users")
-
-
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The host's folder of locks, as Debian has it."""
@@ -71,19 +67,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
-
-
-def as_user(user: int, work: Callable[[], object]) -> int:
-    """Do something as another user; return the exit code, 0 when nothing was raised."""
-
-    def inside() -> None:
-        os.umask(0o077)
-        os.setgroups([])
-        os.setgid(user)
-        os.setuid(user)
-        work()
-
-    return in_child(inside)
 
 
 def take() -> InstanceLock:
