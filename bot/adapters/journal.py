@@ -50,6 +50,8 @@ BUSY_MS = 200
 MOST_PENDING = 20_000
 """events that wait for a journal that cannot be written; at one-minute bars these are days"""
 AUDITED = ("operator", "resume", "reload")  # notices that are kept whatever their level
+STARTS = "n IN (SELECT first_seq FROM runs)"
+"""what makes a checkpoint that of a start"""
 COLUMNS = {
     "runs": "n, run_id, started_ms, identity, first_seq",
     "events": "n, now_ms, event, effects",
@@ -210,12 +212,13 @@ class Journal:
             (n, *row),
         )
         if table == "checkpoints":
-            # The newest `bound` stay, and with each the events from it on.
-            self.db.execute(
-                "DELETE FROM checkpoints WHERE n NOT IN "
-                "(SELECT n FROM checkpoints ORDER BY n DESC LIMIT ?)",
-                (BOUNDS[table],),
-            )
+            # Those of starts are kept apart from the rest: no crash loop pushes out the midnights.
+            for kind in (STARTS, f"NOT {STARTS}"):
+                self.db.execute(
+                    f"DELETE FROM checkpoints WHERE {kind} AND n NOT IN "
+                    f"(SELECT n FROM checkpoints WHERE {kind} ORDER BY n DESC LIMIT ?)",
+                    (BOUNDS[table],),
+                )
             return
         self._next[table] = n + 1
         self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - BOUNDS[table],))

@@ -119,6 +119,19 @@ class JournalReader:
         return found
 
     @guarded
+    def count_events(self, first: int, end: int) -> int:
+        """Return how many events are there from `first` up to, not including, `end`."""
+        count = "SELECT count(*) FROM events WHERE n >= ? AND n < ?"
+        found: int = self.db.execute(count, (first, end)).fetchone()[0]
+        return found
+
+    @guarded
+    def starts(self) -> list[int]:
+        """Return the first event of each known run, oldest first."""
+        rows = self.db.execute("SELECT first_seq FROM runs ORDER BY n").fetchall()
+        return [first for (first,) in rows]
+
+    @guarded
     def last_event(self) -> int | None:
         """Return the number of the newest event, None without events."""
         found: int | None = self.db.execute("SELECT max(n) FROM events").fetchone()[0]

@@ -59,7 +59,8 @@ BOUNDS: Mapping[str, int] = {
     "incidents": 100_000,
     "checkpoints": 40,
 }
-"""rows kept of each table; the oldest go. 200,000 events are some 100 days of one-minute bars"""
+"""rows kept of each table; the oldest go. 200,000 events are some 100 days of one-minute bars.
+So many checkpoints are kept of starts, and so many of the days"""
 
 # What of State is not in the world; fill ids are rebuilt from the table of fills.
 CORE_FIELDS = {

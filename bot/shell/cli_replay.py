@@ -24,9 +24,11 @@ examples:
 Reads only: it works beside a bot that runs, and on a copy. The decisions are those of this release;
 a journal that another release wrote may differ where a rule has changed.
 
-exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 75 try again;
-78 the journal is damaged, or of a newer release
+exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 3 nothing
+differs, but some old events have no stored state to begin from and were not decided again; 75 try
+again; 78 the journal is damaged, or of a newer release
 """
+NOT_ALL = 3
 
 
 def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,7 +49,7 @@ def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def replay_command(args: argparse.Namespace) -> int:
-    """Replay; return 0 when every decision is reproduced."""
+    """Replay; return 0 when every decision of the journal is reproduced."""
     if not 0 <= args.last <= 10_000:
         raise InputError(f"last: expected 0 to 10000, was {args.last}")
     path = args.state / "journal.sqlite3"
@@ -61,14 +63,17 @@ def replay_command(args: argparse.Namespace) -> int:
     if args.json:
         release = {name: identity.get(name) for name in ("run_id", "release_id", "config_hash")}
         equal = result.different == 0
-        print(json.dumps({"equal": equal, **asdict(result), **release, "last": shown}))
+        found = {"equal": equal, "complete": result.skipped == 0, **asdict(result)}
+        print(json.dumps({**found, **release, "last": shown}))
     else:
         for one in shown:
             print(f"{one['n']:>8}  {one['event']}")
             for text in one["decided"]:
                 print(f"{'':>8}    -> {text}")
         print_result(args.state, result, str(identity.get("release_id", "unknown")))
-    return 0 if result.different == 0 else 1
+    if result.different:
+        return 1
+    return NOT_ALL if result.skipped else 0
 
 
 def with_progress(reader: JournalReader, *, quiet: bool) -> Replay:
@@ -94,8 +99,15 @@ def print_result(state: Path, result: Replay, release: str) -> None:
         f"{result.events:,} events with {result.effects:,} decisions, "
         f"{result.states} stored states, {result.seconds:.1f} s"
     )
+    if result.skipped:
+        print(
+            f"NOT DECIDED AGAIN: {result.skipped:,} events; they are older than the stored states, "
+            "or of a start whose stored state has made room for newer ones",
+            file=sys.stderr,
+        )
     if result.different == 0:
-        print("equal: every decision and every stored state is reproduced")
+        what = "of these " if result.skipped else ""
+        print(f"equal: every decision {what}and every stored state is reproduced")
         return
     print(f"DIFFERENT: {result.different} times", file=sys.stderr)
     for one in result.differences:

@@ -42,6 +42,8 @@ class Replay:
     last_ms: int = 0
     runs: int = 0
     events: int = 0
+    skipped: int = 0
+    """events of a start whose stored state has made room: there is nothing to decide them from"""
     effects: int = 0
     states: int = 0
     """stored states that were reached again"""
@@ -66,7 +68,8 @@ class Segment:
     end: int
     run_id: str
     next_run: str
-    """the run of the stored state at `end`; if it is the same, that state must be reached"""
+    """the run of the stored state at `end`; if it is the same, that state must be reached. Empty
+    where none is stored"""
 
 
 def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: None) -> Replay:
@@ -83,6 +86,7 @@ def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: No
         newest_state = reader.stored()
         symbols, latest, identities = reader.symbols(), reader.identity(), reader.identities()
         out.runs, out.unclean = reader.runs()
+        out.skipped = skipped(reader, stretches)
     if not stretches or newest_state is None:
         raise InputError("journal: expected a stored state to start from, was none")
 
@@ -91,12 +95,12 @@ def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: No
         return reader.state_at(n, template(list(symbols), identities.get(run_id, latest)))
 
     state = stored_at(stretches[0].first, stretches[0].run_id)
-    for segment in stretches:
+    for segment, following in zip(stretches, [*stretches[1:], None], strict=True):
         reached = replay_segment(reader, segment, state, out, say)
-        if segment is stretches[-1]:  # under the parameters in force by then
+        if following is None:  # under the parameters in force by then
             stored = reader.restored(newest_state, state)
         else:
-            stored = stored_at(segment.end, segment.next_run)
+            stored = stored_at(following.first, following.run_id)
         if reached and segment.run_id == segment.next_run:
             compare_states(segment, state, stored, out)
         state = stored
@@ -105,15 +109,25 @@ def replay(reader: JournalReader, say: Callable[[int], None] = lambda events: No
 
 
 def segments(reader: JournalReader) -> list[Segment]:
-    """Return the stretches between stored states whose events are all there."""
-    oldest, last = reader.oldest_event(), reader.last_event() or 0
-    stored = [(n, run) for n, _, run in reader.checkpoints() if oldest is None or n >= oldest]
+    """Return the stretches after stored states, each up to the next one, or to a start that has
+    none any more: what a start changes is in its stored state alone."""
+    oldest, last = reader.oldest_event() or 0, reader.last_event() or 0
+    known, starts = reader.identities(), reader.starts()
+    stored = [(n, run) for n, _, run in reader.checkpoints() if n >= oldest and run in known]
     if not stored:
         return []
     ends = [*stored[1:], (max(last + 1, stored[-1][0]), stored[-1][1])]
-    return [
-        Segment(n, end, run, other) for (n, run), (end, other) in zip(stored, ends, strict=True)
-    ]
+    found = []
+    for (n, run), (end, other) in zip(stored, ends, strict=True):
+        cut = min((first for first in starts if n < first < end), default=end)
+        found.append(Segment(n, cut, run, other if cut == end else ""))
+    return found
+
+
+def skipped(reader: JournalReader, stretches: Sequence[Segment]) -> int:
+    """Return how many events are in none of the stretches."""
+    known = reader.count_events(0, (reader.last_event() or 0) + 1)
+    return known - sum(reader.count_events(one.first, one.end) for one in stretches)
 
 
 def replay_segment(

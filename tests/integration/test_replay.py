@@ -2,12 +2,16 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from bot.adapters.journal_reader import JournalReader
+from bot.adapters.journal_schema import BOUNDS
+from bot.core.market import DAY_MS
 from bot.core.messages import Configured
 from bot.shell import replay as replay_module
 from bot.shell.build import to_params, to_tiers
@@ -49,7 +53,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_decision_is_reproduced(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(journal), "--json", "--last", "2"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["equal"] is True
+    assert (told["equal"], told["complete"], told["skipped"]) == (True, True, 0)
     assert (told["runs"], told["unclean"]) == (3, 1)
     assert told["events"] > 2_500
     assert (
@@ -108,6 +112,50 @@ def test_nothing_to_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["replay", str(tmp_path)]) == 2
     assert "has the bot ever run here?" in capsys.readouterr().err
     assert main(["replay", str(tmp_path), "--last", "-1"]) == 2
+
+
+@pytest.fixture
+def crash_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """A life of so many bars, then more starts than there is room for, each ended by a crash."""
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path))
+    monkeypatch.setitem(cast("dict[str, int]", BOUNDS), "checkpoints", 2)
+
+    def live(bars: int) -> Path:
+        for some in (bars, 10, 10, 10):
+            trade(tmp_path / "s", some, clean=False)
+        return tmp_path / "s"
+
+    return live
+
+
+def test_events_without_a_state_before_them_are_told(
+    crash_loop: Callable[[int], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = crash_loop(20)
+    with closing(JournalReader(folder / "journal.sqlite3")) as reader:
+        first, _, _ = reader.checkpoints()[0]
+        last = reader.last_event() or 0
+    assert main(["replay", str(folder), "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["equal"], told["complete"]) == (True, False)
+    assert (told["skipped"], told["events"]) == (first - 1, last - first + 1)
+    assert told["skipped"] > 20
+    assert main(["replay", str(folder)]) == 3
+    out, err = capsys.readouterr()
+    assert f"NOT DECIDED AGAIN: {told['skipped']} events; " in err
+    assert "equal: every decision of these" in out
+
+
+def test_a_crash_loop_pushes_out_no_midnight(crash_loop: Callable[[int], Path]) -> None:
+    folder = crash_loop(1_000)
+    with closing(JournalReader(folder / "journal.sqlite3")) as reader:
+        kept = reader.checkpoints()
+        assert [now_ms % DAY_MS < 60_000 for _, now_ms, _ in kept] == [True, False, False]
+        midnight, starts, last = kept[0][0], reader.starts(), reader.last_event() or 0
+        result = replay(reader)
+    # Up to the midnight, and from the first crash until the starts whose states are kept.
+    assert result.skipped == midnight - 1 + starts[2] - starts[1]
+    assert (result.different, result.events) == (0, last - result.skipped)
 
 
 def test_a_bot_that_goes_on_meanwhile_makes_no_difference(
