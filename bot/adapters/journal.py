@@ -251,6 +251,14 @@ class Journal:
         return stored_trades(self.db, last)
 
     @guarded
+    def trade_counts(self) -> tuple[int, int]:
+        """Return how many of the finished trades have won, and how many have not."""
+        won, known = self.db.execute(
+            "SELECT count(*) FILTER (WHERE json_extract(body, '$.pnl') > 0.0), count(*) FROM trades"
+        ).fetchone()
+        return won, known - won
+
+    @guarded
     def daily(self) -> list[tuple[int, float]]:
         """Return (00:00 UTC, equity)."""
         return self.db.execute("SELECT now_ms, equity FROM daily ORDER BY n").fetchall()

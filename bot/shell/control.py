@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from bot.core.errors import BotError
 from bot.core.text import clean
 from bot.shell.status import select
 
@@ -65,6 +66,8 @@ class Commands:
     ----------
     pull_latch : (reason, by); makes a kill durable, in the thread of the asker
     wake : ends the loop's sleep
+    stored : returns so many of the newest finished trades from the journal, in the thread of the
+        asker; BotError when it cannot be read
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class Commands:
         wake: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         keepalive_s: float = KEEPALIVE_S,
+        stored: Callable[[int], list[Message]] = lambda last: [],
     ) -> None:
         self.pull_latch = pull_latch
         self.wake = wake
         self.monotonic = monotonic
         self.keepalive_s = keepalive_s
+        self.stored = stored
         self.asked: queue.Queue[Request] = queue.Queue(MOST_ASKED)
         self.published: tuple[Message, list[Message], float] | None = None
         """description, finished trades, monotonic time; replaced as a whole"""
@@ -121,7 +126,10 @@ class Commands:
         if command == "trades" and isinstance(last, int) and not 1 <= last <= MOST_TRADES:
             return refuse(f"last: expected 1 to {MOST_TRADES}, was {last}")
         count = last if isinstance(last, int) else MOST_TRADES
-        told = {"trades": trades[-count:]} if command == "trades" else select(command, described)
+        if command == "trades":
+            told: Message = {"trades": self.finished_trades(trades, count)}
+        else:
+            told = select(command, described)
         return {
             "source": "bot",
             "age_s": round(age, 3),
@@ -129,6 +137,17 @@ class Commands:
             **told,
             "done": True,
         }
+
+    def finished_trades(self, published: list[Message], count: int) -> list[Message]:
+        """Return the newest trades. The journal has all of them, the loop publishes some; where the
+        journal cannot be written or read, those that it misses are among these."""
+        try:
+            stored = self.stored(count)
+        except BotError:
+            stored = []
+        known = max((i + 1 for i, one in enumerate(published) if one in stored[-1:]), default=0)
+        missed = published[known:] if known or not stored else []
+        return [*stored, *missed][-count:]
 
     def order(self, command: str, request: Message) -> Iterator[Message]:
         """Hand an order of a person to the loop and pass its answers on."""

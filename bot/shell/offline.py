@@ -52,7 +52,6 @@ def from_journal(state_dir: Path, command: str, last: int, note: str) -> Plain:
     with closing(JournalReader(path)) as reader, reader.at_once():
         symbols, identity = list(reader.symbols()), reader.identity()
         state = reader.load_state(template(symbols, identity))
-        trades = reader.trades(last) if command == "trades" else []
     if state is None:
         raise JournalError(f"{note}, and {path} is empty: no bot has run there")
     head = {
@@ -62,8 +61,21 @@ def from_journal(state_dir: Path, command: str, last: int, note: str) -> Plain:
         "run_id": identity.get("run_id", ""),
     }
     if command == "trades":
-        return {**head, "trades": [describe_trade(trade, symbols) for trade in trades]}
+        return {**head, "trades": finished_trades(path, last)}
     return {**head, **select(command, latched(describe(state), state_dir))}
+
+
+def finished_trades(path: Path, last: int) -> list[Plain]:
+    """Return the newest finished trades of a journal, oldest first.
+
+    Raises
+    ------
+    InputError : there is no journal
+    JournalError : it cannot be read
+    """
+    with closing(JournalReader(path)) as reader, reader.at_once():
+        symbols = list(reader.symbols())
+        return [describe_trade(trade, symbols) for trade in reader.trades(last)]
 
 
 def template(symbols: list[str], identity: Mapping[str, Any]) -> State:

@@ -26,6 +26,7 @@ from bot.shell.ending import come_to_rest, tell_unrest, unrest
 from bot.shell.engine import Engine
 from bot.shell.failed_starts import FailedStarts
 from bot.shell.obedience import Obedience
+from bot.shell.offline import finished_trades
 from bot.shell.paper import result_of
 from bot.shell.progress import Progress, deadlines
 from bot.shell.status import describe_trade
@@ -133,10 +134,12 @@ def serve[V: LastingVenue](
         "run_id": bot.run_id,
     }
     telemetry = Telemetry(identity)
-    telemetry.restore(bot.journal.trades(SHOWN_TRADES), bot.journal.daily())
+    journal = bot.journal
+    telemetry.restore(journal.trades(SHOWN_TRADES), journal.daily(), journal.trade_counts())
     commands = Commands(
         lambda reason, by: bot.latches.pull("kill_switch", reason, by, int(time.time() * 1000)),
         stop.wake,
+        stored=lambda last: finished_trades(journal.path, last),
     )
     parts = build_parts(bot, config, wish, notifier, stop, telemetry, commands)
     daemon = Daemon(bot.engine, parts)

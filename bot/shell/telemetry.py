@@ -96,10 +96,17 @@ class Telemetry:
         """orders without an answer, and when they went out (monotonic); the newest MOST_SENT"""
         self.writable = True
 
-    def restore(self, trades: Sequence[Trade], daily: Sequence[tuple[int, float]]) -> None:
-        """Take in what earlier processes left in the journal."""
+    def restore(
+        self,
+        trades: Sequence[Trade],
+        daily: Sequence[tuple[int, float]],
+        counts: tuple[int, int],
+    ) -> None:
+        """Take in what earlier processes left in the journal: the newest trades, the equities of
+        days, and how many of all trades have won and have not."""
         for trade in trades:
             self._add_trade(trade)
+        self.wins, self.losses = counts
         self.daily.extend(equity for _, equity in daily)
 
     def saw(self, event: Event, effects: Sequence[Effect], state: State) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
+from bot.core.codec import encode
+from bot.core.kernel.records import Trade
 from bot.shell.daemon import EXTEND_S
 from tests.support.counts import Count
 from tests.support.processes import PATIENCE_S, Bot, real_bot
@@ -77,6 +80,25 @@ def test_two_directories_of_one_account_have_one_bot(bot: Bot) -> None:
     second = bot.command("paper", "--metrics-port", "0")
     assert second.returncode == 75
     assert "another radbot trades here" in second.stderr
+
+
+def test_trades_are_the_same_with_and_without_the_bot(bot: Bot) -> None:
+    bot.start().send_signal(signal.SIGTERM)
+    assert bot.processes[-1].wait(PATIENCE_S) == 0
+    with closing(sqlite3.connect(bot.state / "journal.sqlite3")) as db, db:
+        db.execute("DELETE FROM trades")
+        for n in range(1, 251):
+            trade = Trade(n, n + 1, 0, 1, 1, 5.0, 5.0, 100.0, 101.0, 0.6, 0.0, 4.4, reason=4)
+            db.execute("INSERT INTO trades VALUES (?, ?, ?)", (n, n, json.dumps(encode(trade))))
+
+    def asked() -> tuple[str, list[int]]:
+        told = json.loads(bot.command("trades", "--last", "500", "--json").stdout)
+        return told["source"], [trade["entry_time"] for trade in told["trades"]]
+
+    assert asked() == ("journal", list(range(1, 251)))
+    bot.start()
+    source, times = asked()
+    assert (source, times[:250]) == ("bot", list(range(1, 251)))
 
 
 def test_another_market_is_refused_in_a_directory_that_has_one(bot: Bot) -> None:

@@ -53,7 +53,7 @@ class WatchedDesk(Desk):
 def rich_picture() -> Published:
     """Return the picture of a bot with a past that holds a position: nothing is absent from it."""
     telemetry = Telemetry(IDENTITY)
-    telemetry.restore([trade(5.0), trade(-1.0)], [(0, 100.0), (1, 101.0), (2, 100.5)])
+    telemetry.restore([trade(5.0), trade(-1.0)], [(0, 100.0), (1, 101.0), (2, 100.5)], (1, 1))
     desk = WatchedDesk(telemetry)
     desk.enter()
     return desk.picture(replace(FRESH_LINE, pushing=True, push_age_s=3.5))

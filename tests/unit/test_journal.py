@@ -187,6 +187,14 @@ def test_no_table_grows_beyond_its_bound(
     assert (count, newest) == (7, 29 * DAY_MS)
 
 
+def test_trades_are_counted_as_far_back_as_they_are_kept(path: Path) -> None:
+    journal = opened(path)
+    assert journal.trade_counts() == (0, 0)
+    for pnl in (1.0, -1.0, 0.0, 2.5, 3e-9):
+        journal.commit([(Tick(1), [TradeClosed(Trade(pnl=pnl))])], make_state())
+    assert journal.trade_counts() == (3, 2)
+
+
 def test_a_file_that_needs_a_newer_release_is_refused(path: Path) -> None:
     journal = opened(path)
     journal.db.execute("UPDATE meta SET value = '9' WHERE name IN ('schema', 'readable_from')")

@@ -144,7 +144,7 @@ def test_win_rates_over_the_last_trades_and_over_all() -> None:
     assert shown(telemetry, "win_rate_ratio") == {}
     # Of 30 trades, oldest first: 10 winners, 10 losers, 9 winners and one that made nothing.
     pnls = [1.0] * 10 + [-1.0] * 10 + [1.0] * 9 + [0.0]
-    telemetry.restore([trade(pnl) for pnl in pnls[:25]], [])
+    telemetry.restore([trade(pnl) for pnl in pnls[5:25]], [], (15, 10))
     telemetry.saw(Tick(0), [TradeClosed(trade(pnl)) for pnl in pnls[25:]], make_state())
     expected = {("10",): 9 / 10, ("20",): 9 / 20, ("all",): 19 / 30}
     assert shown(telemetry, "win_rate_ratio") == expected
@@ -156,13 +156,13 @@ def test_duration_is_the_average_of_the_last_twenty_trades() -> None:
     assert shown(telemetry, "trade_duration_average_seconds") == {}
     old = [trade(1.0, entry_time=0, exit_time=9_000_000)] * 5
     new = [trade(1.0, entry_time=0, exit_time=1_000 * n) for n in range(1, 21)]
-    telemetry.restore([*old, *new], [])
+    telemetry.restore([*old, *new], [], (25, 0))
     assert shown(telemetry, "trade_duration_average_seconds") == {(): 10.5}
 
 
 def test_sharpe_ratio_is_that_of_daily_equity() -> None:
     telemetry = Telemetry(IDENTITY)
-    telemetry.restore([], [(0, 100.0), (1, 110.0)])
+    telemetry.restore([], [(0, 100.0), (1, 110.0)], (0, 0))
     assert shown(telemetry, "sharpe_ratio") == {}
     state = make_state()
     state.world.account.equity = 99.0
@@ -176,7 +176,7 @@ def test_daily_equities_are_bounded_to_the_newest() -> None:
     telemetry = Telemetry(IDENTITY)
     draw = random.Random(1)
     daily = [(day, draw.uniform(90.0, 110.0)) for day in range(DAYS + 7)]
-    telemetry.restore([], daily)
+    telemetry.restore([], daily, (0, 0))
     assert list(telemetry.daily) == [equity for _, equity in daily[7:]]
 
 
