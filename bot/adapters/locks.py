@@ -15,6 +15,8 @@ from pathlib import Path
 from bot.adapters.rights import OURS, give
 from bot.core.errors import BotError, InputError
 
+BOT = "radbot"
+"""the program in a bot's note; kill and resume have their own"""
 HOST_LOCKS = Path("/run/lock")
 EVERYBODY = 0o666
 """the rights of an account's lock: whoever holds the key may be any user of the host"""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot.adapters.journal import Journal
 from bot.adapters.latches import Latches
-from bot.adapters.locks import EVERYBODY, InstanceLock, account_lock_path
+from bot.adapters.locks import BOT, EVERYBODY, InstanceLock, account_lock_path
 from bot.adapters.paper_store import PaperStore, check_same
 from bot.core.errors import InputError
 from bot.core.kernel.codes import FLAT
@@ -211,7 +211,7 @@ def take_locks(state_dir: Path, account: str, run_id: str) -> list[InstanceLock]
 
     Raises LockedError, and InputError when this user may not take them.
     """
-    note: dict[str, object] = {"state": str(state_dir), "run_id": run_id, "program": "radbot"}
+    note: dict[str, object] = {"state": str(state_dir), "run_id": run_id, "program": BOT}
     note["socket"] = str(socket_path(state_dir).absolute())
     own = InstanceLock.acquire(state_dir / "lock", note)
     try:

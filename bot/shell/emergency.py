@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bot.adapters.locks import InstanceLock, LockedError, holder
+from bot.adapters.locks import BOT, InstanceLock, LockedError, holder
 from bot.adapters.paper_store import PaperStore, reading_account
 from bot.core.codec import decode
 from bot.core.errors import BotError, InputError
@@ -139,10 +139,16 @@ def result_of(done: Done, reason: str, began: float) -> dict[str, object]:
 
 
 def stop_holder(path: Path, say: Say) -> None:
-    """Kill the process that holds the lock: it was asked and did not answer."""
-    note = holder(path)
-    pid = note.get("pid") if note is not None else None
+    """Kill the bot that holds the lock: it was asked and did not answer.
+
+    Another kill or a resume was not asked; it is done soon, and is waited for.
+    """
+    note = holder(path) or {}
+    pid, program = note.get("pid"), note.get("program", BOT)
     if not isinstance(pid, int) or pid == os.getpid():
+        return
+    if program != BOT:
+        say(f"process {pid} is at work on this account ({program}): waiting for it")
         return
     say(f"process {pid} does not answer: killing it")
     try:

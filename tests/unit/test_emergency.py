@@ -1,6 +1,10 @@
 """A kill of a simulated account whose bot is dead: what counts is what its file holds."""
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bot.adapters.locks import LockedError
 from bot.adapters.paper_store import KEPT, PaperStore, PaperStoreError
 from bot.core.messages import CancelOrder, Cycle, OrderFilled, PlaceOrder, Role
 from bot.shell import emergency
@@ -17,6 +22,7 @@ from bot.shell.config import load_config
 from bot.shell.paper import synthetic_source
 from bot.shell.paper_venue import PaperVenue, open_paper_venue
 
+ROOT = Path(__file__).parents[2]
 CONFIG = load_config(None, ["symbols=[BTC-USDT-PERP]", "warmup_bars=1", "timeframe=5m"])
 SOURCE = synthetic_source(CONFIG, CONFIG.timeframe_ms, 1, None)
 
@@ -91,6 +97,41 @@ def test_an_account_that_cannot_be_written_is_not_flat(
         assert stored(tmp_path) == (3.0, ["p-1-stop"])
     assert emergency.flatten(tmp_path, "drill", say=said.append)["flat"] is True
     assert stored(tmp_path) == (0.0, [])
+
+
+HOLD = (
+    "import signal, sys; from pathlib import Path; from bot.adapters.locks import InstanceLock;"
+    "lock = InstanceLock.acquire(Path(sys.argv[1]), {'program': sys.argv[2]}); print(flush=True);"
+    "signal.pause()"
+)
+
+
+@pytest.mark.parametrize("program", ["radbot", "resume", "emergency"])
+def test_only_a_bot_is_killed_for_its_lock(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emergency, "LOCK_WAIT_S", 0.1 if program != "radbot" else 5.0)
+    with exchange(tmp_path) as venue:
+        enter(venue)
+    said: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock"), program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    ) as held:
+        assert held.stdout is not None
+        held.stdout.readline()
+        if program == "radbot":
+            assert emergency.flatten(tmp_path, "drill", say=said.append)["flat"] is True
+            assert held.wait(60.0) == -signal.SIGKILL
+        else:
+            with pytest.raises(LockedError, match=f"process {held.pid}"):
+                emergency.flatten(tmp_path, "drill", say=said.append)
+            assert said == [
+                f"process {held.pid} is at work on this account ({program}): waiting for it"
+            ]
+            assert held.poll() is None
+            held.kill()
 
 
 def test_a_locked_file_holds_up_one_answer_of_the_exchange(
