@@ -4,6 +4,7 @@ The collector reads one object that the loop publishes by plain assignment: no l
 table below is the list of all metrics; what is published and what is listed must agree.
 """
 
+import errno
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bot.core.errors import InputError
+from bot.core.errors import BotError, InputError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Samples = Mapping[tuple[str, ...], float]
@@ -112,6 +113,13 @@ TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 
+class PortTakenError(BotError):
+    """Another program has the port. Exit code 75: a service is started again, because positions
+    must not wait for a person to find out."""
+
+    exit_code = 75
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """One picture of the bot: samples by metric name, each by its label values, and its health."""
@@ -178,7 +186,8 @@ class MetricsServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise InputError(
+            kind = PortTakenError if error.errno == errno.EADDRINUSE else InputError
+            raise kind(
                 f"metrics: expected a free port on {host}, was {port}: {error.strerror}"
             ) from error
         self.registry = CollectorRegistry(auto_describe=False)
