@@ -10,10 +10,12 @@ import secrets
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 KEPT_S = 7 * 86_400
+BEGUN_S = 600  # a file that is being written for longer is a leftover
 MOST_FILES = 1_000  # so that a dead notifier cannot fill the disk
 MOST_WAITING = 200
 BODY_BYTES = 4_096
@@ -30,20 +32,17 @@ def ulid(ms: int, noise: int) -> str:
     return "".join(CROCKFORD[number >> 5 * i & 31] for i in range(25, -1, -1))
 
 
-def ulid_ms(name: str) -> int:
-    """Return the time (ms) in a ULID; raise ValueError when it is none."""
-    number = 0
-    for letter in name[:10]:
-        number = number << 5 | CROCKFORD.index(letter)
-    return number
-
-
 class Outbox:
     """Takes messages and writes them when told to; what cannot be written waits in memory, the
     oldest going first."""
 
-    def __init__(self, folder: Path, host: str = "") -> None:
+    def __init__(
+        self, folder: Path, host: str = "", monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.folder = folder
+        self.monotonic = monotonic
+        self.seen: dict[str, float] = {}
+        """when this process first found a file, by its name"""
         self.host = host or socket.gethostname()
         self.waiting: deque[dict[str, object]] = deque(maxlen=MOST_WAITING)
         self._last = (0, 0)
@@ -75,15 +74,21 @@ class Outbox:
                 self._write(self.waiting[0])
                 self.waiting.popleft()
 
-    def prune(self, now_s: float) -> None:
-        """Remove what is older than a week, and the oldest beyond the bound."""
+    def prune(self) -> None:
+        """Remove what has been there for a week, and the oldest beyond the bound.
+
+        By the time that this process has seen it: a host's clock that is wrong by a year must not
+        take messages away that nobody has read.
+        """
         with suppress(OSError):
-            names = sorted(path for path in self.folder.glob("*.json") if len(path.stem) == 26)
-            for i, path in enumerate(names):
-                with suppress(ValueError):
-                    old = ulid_ms(path.stem) < (now_s - KEPT_S) * 1000
-                    if old or i < len(names) - MOST_FILES:
-                        path.unlink(missing_ok=True)
+            now = self.monotonic()
+            names = sorted(path.name for path in self.folder.glob("*.json") if len(path.stem) == 26)
+            begun = [path.name for path in self.folder.glob(".*.tmp")]
+            self.seen = {name: self.seen.get(name, now) for name in (*names, *begun)}
+            old = [name for name in names if now - self.seen[name] > KEPT_S]
+            left = [name for name in begun if now - self.seen[name] > BEGUN_S]
+            for name in (*old, *left, *names[: max(0, len(names) - MOST_FILES)]):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _new_id(self) -> tuple[str, int]:
         """Return an id above the last one, also when the clock stands still or steps back, and the

@@ -336,7 +336,7 @@ class Daemon:
         self.kept_house = moment
         if moment - self.pruned >= PRUNE_S:
             self.pruned = moment
-            parts.outbox.prune(time.time())
+            parts.outbox.prune()
         if parts.stop.reload:
             parts.stop.reload = False
             parts.reload()

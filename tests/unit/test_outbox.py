@@ -4,7 +4,9 @@ import json
 import time
 from pathlib import Path
 
-from bot.adapters.outbox import MOST_FILES, MOST_WAITING, Outbox, ulid, ulid_ms
+import pytest
+
+from bot.adapters.outbox import MOST_FILES, MOST_WAITING, Outbox, ulid
 
 WEEK_S = 7 * 86_400
 
@@ -44,8 +46,8 @@ def test_a_message_costs_no_disk_before_it_is_time_for_that(tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == MOST_WAITING + 1
 
 
-def test_a_ulid_holds_its_time() -> None:
-    assert ulid_ms(ulid(1_704_067_200_123, 2**80 - 1)) == 1_704_067_200_123
+def test_ulids_sort_by_time_first() -> None:
+    assert ulid(1_704_067_200_123, 2**80 - 1) < ulid(1_704_067_200_124, 0)
     assert len(ulid(0, 0)) == 26
 
 
@@ -63,11 +65,46 @@ def test_what_cannot_be_written_waits_and_goes_later(tmp_path: Path) -> None:
 
 
 def test_old_messages_go_and_new_ones_are_bounded(tmp_path: Path) -> None:
-    now_s = 2_000_000_000.0
+    now = 5.0
+    outbox = Outbox(tmp_path, monotonic=lambda: now)
+    old = [tmp_path / f"{ulid(n, 0)}.json" for n in (1, 2_000_000_000_000)]
+    for path in old:
+        path.write_text("{}")
+    outbox.prune()
+    now += 1.0
     for i in range(MOST_FILES + 3):
-        (tmp_path / f"{ulid(int(now_s * 1000), i)}.json").write_text("{}")
-    old = tmp_path / f"{ulid(int((now_s - WEEK_S - 1) * 1000), 0)}.json"
-    old.write_text("{}")
-    Outbox(tmp_path).prune(now_s)
-    assert not old.exists()
+        (tmp_path / f"{ulid(1_700_000_000_000, i)}.json").write_text("{}")
+    outbox.prune()
+    assert [path.exists() for path in old] == [False, True]  # the oldest beyond the bound
     assert len(list(tmp_path.glob("*.json"))) == MOST_FILES
+    now += WEEK_S
+    outbox.prune()
+    assert not old[1].exists()
+    assert len(list(tmp_path.glob("*.json"))) == MOST_FILES - 1
+
+
+def test_a_wrong_clock_takes_no_message_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put("CRITICAL", "x", "t", "nobody has read this", 1)
+    outbox.flush()
+    for years in (30, -30):
+        there = time.time() + years * 365 * 86_400
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda there=there: there)
+            for one in (outbox, Outbox(tmp_path)):
+                one.prune()
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_what_a_process_left_half_written_goes(tmp_path: Path) -> None:
+    now = 0.0
+    outbox = Outbox(tmp_path, monotonic=lambda: now)
+    half = tmp_path / f".{ulid(1, 0)}.json.tmp"
+    half.write_text('{"id"')
+    outbox.prune()
+    assert half.exists()  # somebody may be writing it
+    now = 3_600.0
+    outbox.prune()
+    assert not half.exists()
