@@ -78,6 +78,8 @@ class Journal:
         self.commits = 0
         self.run_id = ""
         self._parts: dict[str, bytes] = {}
+        self._state: State | None = None
+        """the state that what waits leads to"""
         self._day = -1
         self._busy_ms = BUSY_MS
         self._log_limit = LOG_BYTES
@@ -146,6 +148,7 @@ class Journal:
         self.pending += [rows_of(event, effects, equity) for event, effects in told]
         if not self.pending:
             return
+        self._state = state
         rows = list(chain.from_iterable(self.pending))
         day = state.now_ms // DAY_MS
         if self.lost:
@@ -264,7 +267,11 @@ class Journal:
         return self.db.execute("SELECT now_ms, equity FROM daily ORDER BY n").fetchall()
 
     def close(self, *, clean: bool) -> None:
-        """Close the file. `clean` says that this run has sent nothing that is not written."""
+        """Close the file. `clean` says that the run ended in order: what waits is offered once
+        more, and when it is written, the run has sent nothing that is not."""
+        if clean and self._state is not None:
+            with suppress(JournalError):
+                self.commit([], self._state)
         with suppress(sqlite3.Error):
             if clean and self.run_id and not self.pending:
                 self.db.execute("UPDATE runs SET clean = 1 WHERE n = (SELECT max(n) FROM runs)")

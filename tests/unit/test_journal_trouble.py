@@ -318,12 +318,27 @@ def test_a_run_with_something_unwritten_did_not_end_in_order(
 ) -> None:
     with locked(path):
         desk.bars(100.0)
-    assert journal.pending
-    journal.close(clean=True)
-    with closing(Journal.open(path).db):
-        pass
+        assert journal.pending
+        journal.close(clean=True)
     again = Journal.open(path)
     assert not again.was_clean
     again.close(clean=True)  # no run began: it says nothing of the last one
     with closing(Journal.open(path).db) as db:
         assert db.execute("SELECT clean FROM runs").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_waits_is_offered_once_more_at_an_orderly_end(
+    path: Path, journal: Journal, desk: Kept, clean: bool
+) -> None:
+    """After an exception the state is half changed: it is not written."""
+    known = numbers(journal)
+    with locked(path):
+        desk.bars(100.0)
+    missing = len(journal.pending)
+    journal.close(clean=clean)
+    again = Journal.open(path)
+    assert again.was_clean is clean
+    assert len(numbers(again)) == len(known) + (missing if clean else 0)
+    again.close(clean=True)
+    assert replayed(path) == []
