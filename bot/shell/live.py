@@ -40,7 +40,6 @@ from bot.shell.assemble import Base, Bot, check_kind, make_folder, open_base, re
 from bot.shell.build import build_world
 from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
-from bot.shell.config_rules import is_loopback
 from bot.shell.engine import Engine
 from bot.shell.live_checks import (
     Account,
