@@ -30,7 +30,8 @@ from bot.shell.build import build_world
 from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
 from bot.shell.engine import Engine
-from bot.shell.live import Line, connect, first_look
+from bot.shell.exchange_line import Line, connect
+from bot.shell.live import first_look
 from bot.shell.open_venue import OpenVenue
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import restore_records

@@ -8,22 +8,17 @@ there is an answer.
 
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_bars import BarFeed
-from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_prompt import Prompter
-from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
-from bot.adapters.token_bucket import TokenBucket
-from bot.adapters.wire_thread import WireThread
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
 from bot.core.kernel.codes import FLAT
@@ -41,13 +36,11 @@ from bot.shell.build import build_world
 from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
 from bot.shell.engine import Engine
+from bot.shell.exchange_line import Line, connect
 from bot.shell.live_checks import (
     Account,
     LiveRefusedError,
     changed,
-    clock_refusals,
-    inspect,
-    inspect_key,
     judge,
     newest,
     self_test,
@@ -57,62 +50,8 @@ from bot.shell.recovery import begin_anew
 from bot.shell.stop import Stop
 
 log = logging.getLogger("radbot")
-LOOK_S = 20.0  # how long a question of the start may take, with its tries
 FOUND_TRIES = 4
 COVER_S = 4.0  # a start waits this long for the stops of open positions to be acknowledged
-
-
-@dataclass(slots=True)
-class Line:
-    """The connection to the exchange."""
-
-    wire: WireThread
-    client: KucoinClient
-    clock: ExchangeClock
-    site: Site
-    monotonic: Callable[[], float] = time.monotonic
-
-    def look(self, config: Config) -> Account:
-        """Ask for time and account, not for what `look_at_key` asks. Raises UnreachableError."""
-        self.ask(self.client.sync_clock())
-        seen = self.ask(inspect(self.client, config))
-        seen.refusals += clock_refusals(self.clock, self.site.futures_url, config)
-        return seen
-
-    def look_at_key(self, seen: Account) -> Account:
-        """Add what the spot host says, as far as it does."""
-        self.ask(inspect_key(self.client, seen))
-        return seen
-
-    def ask[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` on the wire and wait for it. Raises UnreachableError when it takes too long."""
-        try:
-            return self.wire.run(work, LOOK_S)
-        except TimeoutError as error:
-            raise UnreachableError(f"no answers within {LOOK_S:g} s") from error
-
-    def begin_at(self, known_ms: int) -> None:
-        """Begin with the last time that is known: without the exchange the host's own may be ahead
-        of it, or a simulator plays another year."""
-        self.clock.begin_at(known_ms)
-
-    def close(self) -> None:
-        """Close every connection, then the thread."""
-        try:
-            self.wire.run(self.client.close(), LOOK_S)
-        finally:
-            self.wire.close()
-
-
-def connect(config: Config, credentials: Credentials | None) -> Line:
-    """Open a line; nothing is sent yet."""
-    exchange = config.exchange
-    site = Site(exchange.futures_url, exchange.spot_url, exchange.timeout_s, exchange.ipv4)
-    clock = ExchangeClock(exchange.speed)
-    wire = WireThread()
-    client = KucoinClient(site, credentials, clock, TokenBucket())
-    wire.run(client.open(), LOOK_S)
-    return Line(wire, client, clock, site)
 
 
 def open_live_bot(
@@ -181,9 +120,12 @@ def assemble(
         seen = first_look(lambda: line.look(config), known=True)
     halted_for = judge(seen, fresh=known is None) if seen is not None else []
     account = known or found(config, credentials, line, base, seen)
-    if seen is not None and (specs := newest(account.specs, seen)) != account.specs:
+    specs = newest(account.specs, seen) if seen is not None else account.specs
+    if specs != account.specs:
         log.warning("contracts have changed: %s", changed(account.specs, specs))
-        account = replace(account, specs=specs)
+    new = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
+    if new != account:
+        account = new  # an emergency has no configuration and goes by this file
         write_account(base.state_dir, account)
     world = build_world(config, account.specs, account.founded_ms)
     template = State(world, config.symbols, account.installation)
@@ -256,6 +198,8 @@ def found(
         spot_url=config.exchange.spot_url,
         specs=tuple(spec for spec in seen.specs if spec is not None),  # all: else it was refused
         speed=config.exchange.speed,
+        timeout_s=config.exchange.timeout_s,
+        ipv4=config.exchange.ipv4,
     )
     write_account(base.state_dir, account)
     return account

@@ -27,7 +27,8 @@ from bot.adapters.wire_thread import WireThread
 from bot.core.messages import Cycle, Event
 from bot.shell.assemble import Bot, begin_run, open_base
 from bot.shell.config import load_config
-from bot.shell.live import Line, assemble
+from bot.shell.exchange_line import Line
+from bot.shell.live import assemble
 from bot.shell.stop import Stop
 from ops.exchange.hand_clock import HandClock
 from ops.research.bench_backtest import SYMBOLS

@@ -18,8 +18,8 @@ from bot.core.messages import Effect, Event, Notice, TradeClosed
 from bot.shell.assemble import begin_run, open_base
 from bot.shell.config import Config, load_config
 from bot.shell.daemon import Daemon
+from bot.shell.exchange_line import Line
 from bot.shell.kucoin_paper import assemble
-from bot.shell.live import Line
 from bot.shell.paper import kucoin_source
 from bot.shell.replay import replay
 from bot.shell.stop import Stop

@@ -26,7 +26,8 @@ from bot.shell.assemble import Bot, begin_run, open_base
 from bot.shell.config import Config, load_config
 from bot.shell.control import Commands
 from bot.shell.daemon import Daemon, Parts
-from bot.shell.live import Line, assemble
+from bot.shell.exchange_line import Line
+from bot.shell.live import assemble
 from bot.shell.obedience import Obedience
 from bot.shell.progress import Progress
 from bot.shell.replay import replay

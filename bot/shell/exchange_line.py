@@ -1,0 +1,70 @@
+"""The line to KuCoin Futures: a client in its own thread, and the exchange's time."""
+
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from bot.adapters.exchange_clock import ExchangeClock
+from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_site import Credentials, Site
+from bot.adapters.token_bucket import TokenBucket
+from bot.adapters.wire_thread import WireThread
+from bot.core.errors import UnreachableError
+from bot.shell.config import Config
+from bot.shell.live_checks import Account, clock_refusals, inspect, inspect_key
+
+LOOK_S = 20.0  # how long a question of the start may take, with its tries
+
+
+@dataclass(slots=True)
+class Line:
+    """The connection to the exchange."""
+
+    wire: WireThread
+    client: KucoinClient
+    clock: ExchangeClock
+    site: Site
+    monotonic: Callable[[], float] = time.monotonic
+
+    def look(self, config: Config) -> Account:
+        """Ask for time and account, not for what `look_at_key` asks. Raises UnreachableError."""
+        self.ask(self.client.sync_clock())
+        seen = self.ask(inspect(self.client, config))
+        seen.refusals += clock_refusals(self.clock, self.site.futures_url, config)
+        return seen
+
+    def look_at_key(self, seen: Account) -> Account:
+        """Add what the spot host says, as far as it does."""
+        self.ask(inspect_key(self.client, seen))
+        return seen
+
+    def ask[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the wire and wait for it. Raises UnreachableError when it takes too long."""
+        try:
+            return self.wire.run(work, LOOK_S)
+        except TimeoutError as error:
+            raise UnreachableError(f"no answers within {LOOK_S:g} s") from error
+
+    def begin_at(self, known_ms: int) -> None:
+        """Begin with the last time that is known: without the exchange the host's own may be ahead
+        of it, or a simulator plays another year."""
+        self.clock.begin_at(known_ms)
+
+    def close(self) -> None:
+        """Close every connection, then the thread."""
+        try:
+            self.wire.run(self.client.close(), LOOK_S)
+        finally:
+            self.wire.close()
+
+
+def connect(config: Config, credentials: Credentials | None) -> Line:
+    """Open a line; nothing is sent yet."""
+    exchange = config.exchange
+    site = Site(exchange.futures_url, exchange.spot_url, exchange.timeout_s, exchange.ipv4)
+    clock = ExchangeClock(exchange.speed)
+    wire = WireThread()
+    client = KucoinClient(site, credentials, clock, TokenBucket())
+    wire.run(client.open(), LOOK_S)
+    return Line(wire, client, clock, site)
