@@ -96,8 +96,9 @@ class KucoinClient:
         *,
         weight: int,
         priority: Priority = Priority.ACCOUNT,
+        answers: tuple[str, ...] = (),
     ) -> Any:
-        """Return the `data` of a GET.
+        """Return the `data` of a GET. Error codes in `answers` answer this question.
 
         Raises
         ------
@@ -111,8 +112,9 @@ class KucoinClient:
                 return envelope(await self._call(call, params), call)
             except Exception as error:
                 verdict = classify(error, order=False)
-                await self._learn(verdict, error)
-                if verdict.treat in FINAL:
+                if verdict.code not in answers:
+                    await self._learn(verdict, error)
+                if verdict.treat in FINAL or verdict.code in answers:
                     raise RefusedError(verdict) from error
                 if verdict.treat is Treat.FATAL:
                     raise CredentialsError(verdict.text) from error

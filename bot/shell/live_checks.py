@@ -15,7 +15,6 @@ from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
-from bot.adapters.kucoin_errors import classify
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_symbol
 from bot.adapters.kucoin_market import read_contracts
 from bot.adapters.kucoin_orders import order_body
@@ -224,10 +223,9 @@ async def _if_told(question: Coroutine[Any, Any, bool]) -> bool | str:
 
 async def _is_unified(client: KucoinClient) -> bool:
     try:
-        data = await client.read("utaPrivateGetAccountMode", weight=2)
-    except UnreachableError as error:
-        cause = error.__cause__
-        if cause is not None and classify(cause, order=False).code in CLASSIC:
+        data = await client.read("utaPrivateGetAccountMode", weight=2, answers=CLASSIC)
+    except RefusedError as error:
+        if error.verdict.code in CLASSIC:
             return False
         raise
     return Fields(data, "account mode").text("selfAccountMode") == "UNIFIED"

@@ -140,6 +140,8 @@ def test_an_account_that_does_not_know_the_question_is_classic(
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
         assert drill.state.modes.name == "RUN"
+        assert drill.bot.venue.take_errors() == []
+    assert [r.message for r in caplog.records if r.name == "radbot.exchange"] == []
     assert not [r for r in caplog.records if "does not tell" in r.message]
 
 
