@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bot.adapters.journal_reader import JournalReader
 from bot.adapters.outbox import MOST_FILES, ulid
 from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
@@ -34,7 +35,7 @@ from bot.shell.daemon import EXTEND_S, PRUNE_S, READY_S
 from bot.shell.ending import REST_S, come_to_rest, unrest
 from bot.shell.engine import Outcome
 from bot.sim.faults import Moment
-from tests.support.drills import CONFIG, STEP_MS, Drill
+from tests.support.drills import CONFIG, INSTALLATION, STEP_MS, Drill
 
 MOST_TURNS = 10_000
 
@@ -384,6 +385,30 @@ def test_an_entry_is_not_sent_when_the_stop_came_before(drill: Drill) -> None:
     assert entries(drill) == []
     assert drill.venue.counts[Role.ENTRY, Moment.SEND] == 0
     assert not any(order.role is Role.ENTRY for order in drill.state.orders.values())
+
+
+def test_a_drawdown_flattens_latches_and_outlives_the_process(drill: Drill, tmp_path: Path) -> None:
+    into_a_position(drill)
+    account = drill.state.world.account
+    account.peak_equity = 2.0 * account.equity  # half of it is lost
+    turn_until(drill, lambda: drill.state.modes.name == "FLATTEN")
+    latch = drill.daemon.parts.latches.read()
+    assert latch is not None
+    assert (latch.cause, latch.by) == ("drawdown", "radbot")
+    turn_until(drill, lambda: drill.state.flat)
+    assert all(held.side == FLAT for held in drill.market.exchange.ledger.held)
+    assert drill.market.exchange.book.orders == {}
+    sent = drill.venue.counts[Role.ENTRY, Moment.SEND]
+    for _ in range(100):
+        drill.turn()
+    assert drill.venue.counts[Role.ENTRY, Moment.SEND] == sent
+    # What the next process finds, whatever became of this one:
+    template = State(drill.state.world, drill.state.symbols, INSTALLATION)
+    with closing(JournalReader(tmp_path / "journal.sqlite3")) as reader:
+        stored = reader.load_state(template)
+    assert stored is not None
+    assert stored.modes.name == "FLATTEN"
+    assert Cause.DRAWDOWN in stored.modes.causes
 
 
 def test_a_latch_that_nobody_told_of_flattens_a_running_bot(drill: Drill) -> None:

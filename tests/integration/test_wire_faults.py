@@ -1,7 +1,7 @@
 """The live bot against every fault of the wire at every phase of an order's life.
 
-Over real sockets. A spread of the matrix, each fault at one of its phases; all of it, at several
-seeds, by `make faults` (scripts/fault_matrix.py).
+Over real sockets. Every cell of the matrix at one seed, another one from cell to cell; at all
+seeds, and with the cells that take long, by `make faults` (scripts/fault_matrix.py).
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from bot.adapters import kucoin_client
 from tests.support.counts import Count
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_fault_drill import MARKET, STARTS, FaultDrill
-from tests.support.wire_faults import FAULTS, Cell, Phase
+from tests.support.wire_faults import CELLS, Cell
 
-SPREAD = [
-    (number // len(Phase) % len(STARTS), Cell(fault, fault.phases[number % len(fault.phases)]))
-    for number, fault in enumerate(fault for fault in FAULTS if not fault.slow)
+PLAYED = [
+    (number % len(STARTS), cell)
+    for number, cell in enumerate(cell for cell in CELLS if not cell.fault.slow)
 ]
 TRIED = Count("faults over the wire")
 
@@ -29,7 +29,7 @@ def exchange() -> Iterator[Simulator]:
         yield made
 
 
-@pytest.mark.parametrize(("seed", "cell"), SPREAD, ids=str)
+@pytest.mark.parametrize(("seed", "cell"), PLAYED, ids=str)
 def test_cell(
     seed: int, cell: Cell, exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,15 +199,21 @@ class FaultDrill(WireDrill):
             self.symbol = next(k for k, p in enumerate(self.state.world.positions) if p.side)
             self.armed = True
         if phase in (Phase.EXIT, Phase.KILL):
-            command = Command.CLOSE if phase is Phase.EXIT else Command.KILL
-            now = max(self.clock.now(), self.state.now_ms)
-            self.bot.engine.feed(Operator(now, command, "drill", self.symbol))
+            self.command(Command.CLOSE if phase is Phase.EXIT else Command.KILL)
             self.do_deeds()
         self.until("the order of the phase", lambda: self.struck, MOST_TO_ORDER_MS)
         self.until("the end of the fault", self.is_over, 10**9)
         self.find_peace()
+        if self.fault.sockets and phase is Phase.STOP:  # no frame tells of a stop, but of an exit
+            self.command(Command.CLOSE)
+            self.find_peace()
         self.check_fault()
         self.end()
+
+    def command(self, command: Command) -> None:
+        """Let a person command something."""
+        now = max(self.clock.now(), self.state.now_ms)
+        self.bot.engine.feed(Operator(now, command, "drill", self.symbol))
 
     def wait_for_socket(self) -> None:
         """Wait until the bot listens."""
@@ -293,10 +299,7 @@ class FaultDrill(WireDrill):
         return self.cell.phase is Phase.KILL
 
     def check_fired(self) -> None:
-        """See that every fault of the wire has come; a socket connects again in its own time. Of a
-        stop that is replaced no frame tells."""
-        if self.fault.sockets and self.cell.phase is Phase.STOP:
-            return
+        """See that every fault of the wire has come; a socket connects again in its own time."""
         end = time.monotonic() + SOCKET_S
         while True:
             known = self.fired or self.exchange.ask("faults")["faults"]
@@ -311,8 +314,7 @@ class FaultDrill(WireDrill):
         """Kill, if that was not the phase; see that it stays flat; replay the journal."""
         self.exchange.ask("faults", method="DELETE")
         if not self.is_kill:
-            now = max(self.clock.now(), self.state.now_ms)
-            self.bot.engine.feed(Operator(now, Command.KILL, "drill over"))
+            self.command(Command.KILL)
         decided = self.state.decided_ms
         self.until("flat", self.is_flat, 2 * self.config.timeframe_ms)
         self.until("a cycle", lambda: self.state.decided_ms > decided, 10**6)
