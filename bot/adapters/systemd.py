@@ -8,6 +8,8 @@ import socket
 from collections.abc import MutableMapping
 from contextlib import suppress
 
+ONCE_S = 1.0
+"""a busy manager, whose queue holds ten messages, is waited for so long with what is said once"""
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -34,7 +36,7 @@ class Notifier:
         return cls(address, watchdog_s)
 
     def ready(self) -> None:
-        self._send("READY=1")
+        self._send("READY=1", ONCE_S)
 
     def ping(self) -> None:
         """Feed the watchdog; only for progress, never from a timer."""
@@ -43,7 +45,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", ONCE_S)
 
     def extend(self, seconds: float) -> None:
         """Ask for more time to start."""
@@ -54,10 +56,10 @@ class Notifier:
         line = text.encode("ascii", "replace").decode().replace("\n", " ")
         self._send(f"STATUS={line}")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, wait_s: float = 0.0) -> None:
         if self.address is None:
             return
         # A manager that does not listen must not stop the bot; its watchdog will.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
+            sender.settimeout(wait_s)  # 0 is not at all
             sender.sendto(message.encode("ascii"), self.address)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,26 @@ def test_messages_arrive_one_by_one_and_in_ascii(manager: socket.socket) -> None
         "WATCHDOG=1",
         "STOPPING=1",
     ]
+
+
+def test_what_is_said_once_waits_for_a_manager_that_is_busy(manager: socket.socket) -> None:
+    notifier = Notifier(manager.getsockname(), None)
+    most = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    for number in range(2 * most):  # more than the queue holds; the rest is lost
+        notifier.status(str(number))
+    got: list[bytes] = []
+
+    def reads() -> None:
+        while b"STOPPING=1" not in got:
+            got.append(manager.recv(200))
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    notifier.ready()
+    notifier.stopping()
+    reader.join(10.0)
+    assert got[-2:] == [b"READY=1", b"STOPPING=1"]
+    assert len(got) < 2 * most + 2
 
 
 def test_a_watchdog_that_is_meant_for_another_process_is_not_fed(manager: socket.socket) -> None:
