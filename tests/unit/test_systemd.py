@@ -10,7 +10,6 @@ import pytest
 
 from bot.adapters.systemd import Notifier
 
-
 TOO_MANY = 5_000
 
 
