@@ -95,6 +95,11 @@ class Latches:
         self._sync_folder()
         return True
 
+    @property
+    def pulled(self) -> bool:
+        """Whether the latch is there; a process without free handles still sees it."""
+        return os.path.exists(self.file)
+
     def read(self) -> Latch | None:
         """Return the latch, None when there is none. A damaged one is a latch too."""
         try:

@@ -282,7 +282,9 @@ class Daemon:
     def obey_latch(self) -> None:
         """Flatten when the latch is there: whoever pulled it may not have come to tell us."""
         latches, state = self.parts.latches, self.engine.state
-        if state.modes.mode != FLATTEN and (latch := latches.read()) is not None:
+        if state.modes.mode == FLATTEN or not latches.pulled:
+            return
+        if (latch := latches.read()) is not None:
             why = f"latched: {latch.reason} (by {latch.by})"
             self.engine.feed(Operator(self.moment(), Command.KILL, why))
 

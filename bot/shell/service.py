@@ -256,7 +256,7 @@ class Publisher:
         data_ms = parts.telemetry.data_ms or state.decided_ms
         extra = {
             "data_age_seconds": max(0.0, (parts.clock.now() - data_ms) / 1000.0),
-            "latched": float(self.latches.file.exists()),
+            "latched": float(self.latches.pulled),
             "memory_limit_bytes": float(MEMORY_LIMIT),
             "outbox_waiting": float(len(parts.outbox.waiting)),
             "watchdog_pings_total": float(parts.notifier.pings),
