@@ -47,7 +47,7 @@ class Heard(Notifier):
         super().__init__(None, 20.0)
         self.messages: list[str] = []
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, wait_s: float = 0.0) -> None:
         self.messages.append(message.partition("=")[0])
 
 
