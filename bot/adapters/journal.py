@@ -289,10 +289,10 @@ def set_up(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
     stamp = [("readable_from", str(READABLE_FROM)), ("schema", str(SCHEMA_VERSION))]
-    if found[0]:
-        check_schema(db, path)
-        if db.execute("SELECT name, value FROM meta ORDER BY name").fetchall() == stamp:
-            return  # nothing is written: a full disk keeps nobody from their positions
+    # Nothing is written where nothing is missing: a full disk keeps nobody from their positions,
+    # and what a newer release has written stays a newer file.
+    if found[0] and check_schema(db, path) >= SCHEMA_VERSION:
+        return
     db.execute("BEGIN IMMEDIATE")
     for statement in TABLES.split(";"):
         db.execute(statement)

@@ -223,8 +223,8 @@ def stored_trades(db: sqlite3.Connection, last: int) -> list[Trade]:
     return [decode(Trade, json.loads(body)) for (body,) in reversed(rows.fetchall())]
 
 
-def check_schema(db: sqlite3.Connection, path: Path) -> None:
-    """Raise JournalError when the file needs a newer release to be read."""
+def check_schema(db: sqlite3.Connection, path: Path) -> int:
+    """Return the schema of the file; raise JournalError when it needs a newer release."""
     known = dict(db.execute("SELECT name, value FROM meta").fetchall())
     needed = int(known.get("readable_from", "1"))  # a ValueError: damaged
     if needed > SCHEMA_VERSION:
@@ -232,3 +232,4 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
             f"{path}: expected schema {SCHEMA_VERSION} or one it can read, was schema "
             f"{known.get('schema')} that needs a release with schema {needed} or newer"
         )
+    return int(known.get("schema", "0"))

@@ -67,6 +67,8 @@ def test_a_second_bot_is_refused_and_the_first_stops_in_order(bot: Bot) -> None:
     second = bot.command("paper", "--metrics-port", "0")
     assert second.returncode == 75
     assert f"process {process.pid}" in second.stderr
+    cycles = bot.status()["cycles"]
+    bot.until(lambda told: told["cycles"] > cycles)  # the first one trades on
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 0
 

@@ -139,6 +139,7 @@ def test_thirty_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pieces == whole
     trades = json.loads(said)["trades"]
     assert trades > 200
+    assert len(sizes) > starts // 3, "the uninterrupted run was over too soon to be measured"
     half = sizes[len(sizes) // 2 :]
     growth = max(half) - half[0]
     Count("thirty virtual days").add(

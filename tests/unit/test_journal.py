@@ -210,6 +210,9 @@ def test_a_newer_file_that_we_can_read_is_opened(path: Path) -> None:
     journal.db.execute("ALTER TABLE trades ADD COLUMN mood TEXT")
     journal.close(clean=True)
     assert restored(path).digest() == desk.state.digest()
+    again = opened(path)
+    known = dict(again.db.execute("SELECT name, value FROM meta").fetchall())
+    assert known["schema"] == "2"  # it stays a newer file, for the newer release
 
 
 def test_other_symbols_are_refused(path: Path) -> None:
