@@ -54,7 +54,8 @@ FIELDS = {
     "/api/v1/account-overview": ("accountEquity", "unrealisedPNL", "currency"),
 }
 """what a read needs, by path"""
-LASTING = ("/api/v1/recentFills", "/api/v1/account-overview")
+FILLS = "/api/v1/recentFills"
+LASTING = (FILLS, "/api/v1/account-overview")
 """reads that show something also when nothing is held any more"""
 
 
@@ -113,7 +114,10 @@ class Cell:
             case Aim.READ:
                 leaves = "fields" in spec and self.phase in (Phase.EXIT, Phase.KILL)
                 path = rng.choice(LASTING if leaves else sorted(FIELDS))
-                named = {"fields": [rng.choice(FIELDS[path])]} if "fields" in spec else {}
+                fields = FIELDS[path]
+                if path == FILLS and self.phase is not Phase.ENTRY:
+                    fields = ("tradeId",)  # of a fill that is known nothing else is looked at
+                named = {"fields": [rng.choice(fields)]} if "fields" in spec else {}
                 return {"method": "GET", "path": path, "times": TRIES, **named}
         return {}
 
