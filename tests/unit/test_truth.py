@@ -280,6 +280,7 @@ def test_a_fill_of_ours_that_comes_after_all_corrects_what_was_assumed() -> None
         desk.wait(10)
     assert desk.trades[0].reason == EXTERNAL
     before, assumed = equity_of(desk), desk.trades[0].exit_price
+    assert assumed == desk.state.world.symbols[0].mark > 0.0  # who is flat has no mark there
     told = desk.feed(OrderFilled(desk.now, "t-2-stop", "s1", 10.0, 99.0, 0.6, 0, -1))
     assert kinds(told) == ["late_fill"]
     assert equity_of(desk) == pytest.approx(before + 10.0 * (99.0 - assumed) - 0.6)
