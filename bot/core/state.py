@@ -110,6 +110,11 @@ class State:
         ]
 
     @property
+    def held(self) -> list[int]:
+        """The symbols in which there is a position."""
+        return [k for k, pos in enumerate(self.world.positions) if pos.side != FLAT]
+
+    @property
     def flat(self) -> bool:
         """Whether nothing is held and nothing is under way."""
         return all(pos.side == FLAT for pos in self.world.positions) and not any(

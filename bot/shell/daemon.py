@@ -17,7 +17,7 @@ from bot.adapters.line_state import LineState
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
-from bot.core.kernel.codes import FLAT, FLATTEN
+from bot.core.kernel.codes import FLATTEN
 from bot.core.messages import (
     Command,
     Condition,
@@ -321,9 +321,9 @@ class Daemon:
         if any(not order.rests for order in state.orders.values()):
             return True
         flatten = state.modes.mode == FLATTEN
-        held = [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
         return any(
-            flatten or state.guards[k].uncovered_since or state.guards[k].closing for k in held
+            flatten or state.guards[k].uncovered_since or state.guards[k].closing
+            for k in state.held
         ) or any(guard.locked_until for guard in state.guards)
 
     def keep_house(self) -> None:

@@ -21,7 +21,6 @@ from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
-from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Operator, Tick
 from bot.core.state import State
 from bot.shell.account_file import (
@@ -274,7 +273,7 @@ class Recovery:
             [symbol.bar_time for symbol in state.world.symbols],
         )
         venue.follow(feed)
-        held = len(positions(state))
+        held = len(state.held)
         money = f"{wallet(state.world.account):,.2f} USDT"
         text = "ready: wallet %s, %d open, mode %s"
         log.info(text, money, held, state.modes.name)
@@ -286,7 +285,7 @@ class Recovery:
         end = time.monotonic() + COVER_S
         while time.monotonic() < end:
             engine.pump(clock.now())
-            held = positions(state)
+            held = state.held
             if all(state.covered(k) >= state.world.positions[k].contracts for k in held):
                 return
             engine.feed(Tick(max(clock.now(), state.now_ms)))
@@ -297,7 +296,7 @@ class Recovery:
         if self.fresh:
             return []
         state = self.bot.engine.state
-        held = tuple(state.symbols[k] for k in positions(state))
+        held = tuple(state.symbols[k] for k in state.held)
         untold = replace(seen, held=held, refusals=[], concerns=[], warnings=[])
         return judge(self.line.look_at_key(untold), fresh=False)
 
@@ -319,7 +318,7 @@ class Recovery:
         engine, state = self.bot.engine, self.bot.engine.state
         if not reasons:
             return
-        if not positions(state):
+        if not state.held:
             raise LiveRefusedError(reasons)
         text = "; ".join(reasons)
         now = max(self.line.clock.now(), state.now_ms)
@@ -329,8 +328,3 @@ class Recovery:
         outbox = Outbox(self.bot.base.state_dir / "outbox")
         outbox.put("CRITICAL", "account_unfit", "radbot: account_unfit", said, now)
         outbox.flush()
-
-
-def positions(state: State) -> list[int]:
-    """Return the symbols that are held, by index."""
-    return [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]

@@ -303,7 +303,7 @@ def test_what_does_not_close_in_time_stays_under_its_stop_and_is_told(
     began_ms = drill.clock.now_ms
     come_to_rest(drill.daemon, close=True)
     assert drill.clock.now_ms - began_ms <= REST_S * 1000.0 + STEP_MS
-    held = [k for k, pos in enumerate(drill.state.world.positions) if pos.side != FLAT]
+    held = drill.state.held
     assert held
     assert all(drill.state.covered(k) >= drill.state.world.positions[k].contracts for k in held)
     assert [told["kind"] for told in messages(tmp_path)].count("not_closed") == 1

@@ -10,7 +10,6 @@ import pytest
 
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.latches import Latches
-from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Notice, Operator
 from bot.core.modes import Cause
 from bot.shell import offline
@@ -39,7 +38,7 @@ def pump(bot: Bot[PaperVenue], bars: int) -> None:
 
 
 def held(bot: Bot[PaperVenue]) -> list[int]:
-    return [k for k, pos in enumerate(bot.engine.state.world.positions) if pos.side != FLAT]
+    return bot.engine.state.held
 
 
 def into_a_position(folder: Path) -> Bot[PaperVenue]:

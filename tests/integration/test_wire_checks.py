@@ -17,7 +17,7 @@ from bot.core.modes import Cause
 from bot.shell import live_checks
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import Simulator, simulator
-from tests.support.wire_drills import WireDrill, plan, positions_of
+from tests.support.wire_drills import WireDrill, plan
 from tests.support.wire_fault_drill import MARKET, STARTS, SYMBOLS
 
 type Plain = dict[str, Any]
@@ -48,7 +48,7 @@ def die_in_a_position(exchange: Simulator, folder: Path) -> list[str]:
     with closing(WireDrill(folder, exchange)) as drill:
         drill.start()
         state = drill.state
-        while not (held := positions_of(state)) or drill.daemon.in_doubt() or drill.daemon.waits():
+        while not (held := state.held) or drill.daemon.in_doubt() or drill.daemon.waits():
             drill.turn()
         return [state.symbols[k] for k in held]
 

@@ -19,7 +19,7 @@ from bot.adapters.latches import Latches
 from tests.support.counts import Count
 from tests.support.processes import ROOT
 from tests.support.wire import Simulator, credentials_folder, simulator
-from tests.support.wire_drills import WireDrill, plan, positions_of
+from tests.support.wire_drills import WireDrill, plan
 
 SYMBOLS = "BTC-USDT-PERP,ETH-USDT-PERP,SOL-USDT-PERP"
 SEED = "2"
@@ -47,7 +47,7 @@ def state(exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     drill.start()
     for _ in range(200):
         drill.turn()
-        held = positions_of(drill.state)
+        held = drill.state.held
         if held and all(drill.state.covered(k) for k in held) and not drill.venue.hot:
             break
     drill.check()

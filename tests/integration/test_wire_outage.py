@@ -14,7 +14,7 @@ from bot.adapters import kucoin_client
 from bot.core.modes import Cause
 from tests.support.counts import Count
 from tests.support.wire import Simulator, simulator
-from tests.support.wire_drills import WireDrill, plan, positions_of
+from tests.support.wire_drills import WireDrill, plan
 from tests.support.wire_fault_drill import MARKET, STARTS
 
 STRIDE_MS = 20_000
@@ -64,10 +64,10 @@ def without_exchange(drill: OutageDrill, hours: float) -> int:
 
 def test_hours_of_outage(drill: OutageDrill) -> None:
     drill.start()
-    while not positions_of(drill.state) or drill.daemon.in_doubt():
+    while not drill.state.held or drill.daemon.in_doubt():
         drill.turn()
     drill.run_bars(1)
-    held = len(positions_of(drill.state))
+    held = len(drill.state.held)
     assert held > 0
     plan(drill.exchange, [{"kind": "outage"}])
     drill.run_bars(1)

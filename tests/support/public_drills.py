@@ -13,7 +13,6 @@ from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Site
 from bot.adapters.paper_store import PaperStore
 from bot.adapters.wire_thread import WireThread
-from bot.core.kernel.codes import FLAT
 from bot.core.messages import Effect, Event, Notice, TradeClosed
 from bot.shell.assemble import begin_run, open_base
 from bot.shell.config import Config, load_config
@@ -139,7 +138,7 @@ class PublicDrill:
 
     def held(self) -> list[int]:
         """Return the symbols that the books hold."""
-        return [k for k, pos in enumerate(self.state.world.positions) if pos.side != FLAT]
+        return self.state.held
 
     def close(self, *, clean: bool = True) -> None:
         """Close what is open; again is nothing."""

@@ -20,7 +20,6 @@ from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Command, Operator
-from bot.core.state import State
 from bot.shell.account_file import read_account
 from bot.shell.assemble import Bot, begin_run, open_base
 from bot.shell.config import Config, load_config
@@ -284,11 +283,6 @@ class WireDrill:
             result = replay(reader)
         assert result.different == 0, result.differences[:2]
         return result.events
-
-
-def positions_of(state: State) -> list[int]:
-    """Return the symbols that are held."""
-    return [k for k, pos in enumerate(state.world.positions) if pos.side != FLAT]
 
 
 def plan(exchange: Simulator, faults: Sequence[Plain]) -> None:

@@ -249,16 +249,19 @@ def test_the_late_word_of_a_takeover_is_not_booked_twice() -> None:
     assert desk.position.contracts == 6.0
 
 
+STOPPED: dict[str, object] = {
+    "holdings": (Holding(0, 0.0, 0.0),),
+    "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
+    "open_orders": (),
+    "asked": ("t-2-stop",),
+}
+"""the stop has traded, and its fill is not on the list"""
+
+
 def test_a_fill_of_ours_that_is_late_on_the_list_is_waited_for() -> None:
     desk = in_a_trade()
-    gone = {
-        "holdings": (Holding(0, 0.0, 0.0),),
-        "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
-        "open_orders": (),
-        "asked": ("t-2-stop",),
-    }
     for _ in range(AWAITED_MS // 10_000):
-        assert kinds(seen(desk, read(desk, **gone))) == []
+        assert kinds(seen(desk, read(desk, **STOPPED))) == []
         desk.wait(10)
     assert desk.state.world.symbols[0].locked == 1
     told = desk.feed(OrderFilled(desk.now, "t-2-stop", "s1", 10.0, 99.0, 0.6, 0, -1))
@@ -269,14 +272,8 @@ def test_a_fill_of_ours_that_is_late_on_the_list_is_waited_for() -> None:
 
 def test_a_fill_of_ours_that_comes_after_all_corrects_what_was_assumed() -> None:
     desk = in_a_trade()
-    gone = {
-        "holdings": (Holding(0, 0.0, 0.0),),
-        "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
-        "open_orders": (),
-        "asked": ("t-2-stop",),
-    }
     for _ in range(AWAITED_MS // 10_000 + 1):
-        seen(desk, read(desk, **gone))
+        seen(desk, read(desk, **STOPPED))
         desk.wait(10)
     assert desk.trades[0].reason == EXTERNAL
     before, assumed = equity_of(desk), desk.trades[0].exit_price
