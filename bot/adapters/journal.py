@@ -45,6 +45,7 @@ type Outcome = tuple[Event, list[Effect]]
 type Row = tuple[object, ...]
 type Entry = tuple[str, Row]
 """(table, its row without the number)"""
+TOLD = "told_incidents"
 BUSY_MS = 200
 """a locked file may hold one commit up this long, and with it an exit"""
 MOST_PENDING = 20_000
@@ -87,6 +88,9 @@ class Journal:
             table: int(db.execute(f"SELECT coalesce(max(n), 0) + 1 FROM {table}").fetchone()[0])
             for table in BOUNDS
         }
+        """the number that the next row of each table gets"""
+        self.told = stored_told(db, self._next["incidents"] - 1)
+        """incidents up to this number have been left for people to read"""
         row = db.execute("SELECT clean FROM runs ORDER BY n DESC LIMIT 1").fetchone()
         self.is_new = row is None
         self.was_clean = row is None or bool(row[0])
@@ -184,6 +188,7 @@ class Journal:
             for table, row in rows:
                 self._insert(table, row)
             self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed.items())
+            self._write_told()
             self.db.execute("COMMIT")
         except (sqlite3.Error, ValueError, OverflowError) as error:  # or a value it cannot hold
             self._next = numbers
@@ -198,6 +203,23 @@ class Journal:
         self._wait(BUSY_MS)
         self._parts |= changed
         self.commits += 1
+
+    def note_told(self) -> None:
+        """Note that people can read of every incident so far; the next commit writes that."""
+        self.told = self._next["incidents"] - 1
+
+    def _write_told(self) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TOLD, str(self.told)))
+
+    @guarded
+    def untold(self) -> list[tuple[int, str, str, int, str]]:
+        """Return the incidents that people may not have heard of, oldest first, each as (market
+        time in ms, level, kind, symbol, text): the process died before, or just after, it told."""
+        return self.db.execute(
+            "SELECT now_ms, level, kind, symbol, text FROM incidents WHERE n > ? AND level <> ? "
+            "ORDER BY n",
+            (self.told, Level.INFO.value),
+        ).fetchall()
 
     def _wait(self, busy_ms: int) -> None:
         """Set how long a commit waits for a locked file."""
@@ -273,6 +295,7 @@ class Journal:
             with suppress(JournalError):
                 self.commit([], self._state)
         with suppress(sqlite3.Error):
+            self._write_told()
             if clean and self.run_id and not self.pending:
                 self.db.execute("UPDATE runs SET clean = 1 WHERE n = (SELECT max(n) FROM runs)")
         self._empty_log()
@@ -300,6 +323,12 @@ def set_up(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
     db.execute("COMMIT")
 
 
+def stored_told(db: sqlite3.Connection, newest: int) -> int:
+    """Return up to which incident people have been told; `newest`, where that was never noted."""
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (TOLD,)).fetchone()
+    return newest if row is None else int(row[0])
+
+
 def rows_of(event: Event, effects: Sequence[Effect], equity: float) -> list[Entry]:
     """Return what an event and what was decided on it add to the tables; `equity` is after it."""
     now = event.now_ms
@@ -325,5 +354,6 @@ def effect_rows(effect: Effect, now: int) -> list[Entry]:
         return [("trades", (now, json.dumps(encode(effect.trade))))]
     if isinstance(effect, Notice) and (effect.level is not Level.INFO or effect.kind in AUDITED):
         text = clean(effect.text)
-        return [("incidents", (now, effect.level.value, effect.kind, effect.symbol, text))]
+        row = (effect.now_ms, effect.level.value, effect.kind, effect.symbol, text)
+        return [("incidents", row)]
     return []

@@ -74,6 +74,16 @@ class Outbox:
                 self._write(self.waiting[0])
                 self.waiting.popleft()
 
+    def written(self) -> list[dict[str, object]]:
+        """Return the messages that are in the folder, oldest first, as far as they can be read."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            with suppress(OSError, ValueError):
+                message = json.loads(path.read_bytes())
+                if isinstance(message, dict):
+                    found.append(message)
+        return found
+
     def prune(self) -> None:
         """Remove what has been there for a week, and the oldest beyond the bound.
 

@@ -33,6 +33,7 @@ from bot.core.messages import (
 from bot.core.modes import Cause
 from bot.core.orders import Status
 from bot.core.state import State
+from bot.core.text import clean
 from bot.shell.clocks import MarketClock
 from bot.shell.engine import Engine, Outcome
 from bot.shell.obedience import Obedience
@@ -170,13 +171,24 @@ class Daemon:
         """Leave what a person must know in the outbox."""
         for effect in effects:
             if isinstance(effect, Notice) and effect.level is not Level.INFO:
-                self.tell(effect.level, effect.kind, effect.text, effect.now_ms, effect.symbol)
+                text = clean(effect.text)  # as the journal has it
+                self.tell(effect.level, effect.kind, text, effect.now_ms, effect.symbol)
 
     def tell(self, level: Level, kind: str, text: str, now_ms: int, symbol: int = -1) -> None:
         """Have a message for the notifier, to be left for it at the end of the turn: it must hold
         up no order."""
-        name = f"{self.engine.state.symbols[symbol]}: " if symbol >= 0 else ""
-        self.parts.outbox.put(level.value, kind, f"radbot: {kind}", name + text, now_ms)
+        body = self.body(text, symbol)
+        self.parts.outbox.put(level.value, kind, f"radbot: {kind}", body, now_ms)
+
+    def body(self, text: str, symbol: int) -> str:
+        """Return what is said of a symbol, or of the whole bot (-1)."""
+        return f"{self.engine.state.symbols[symbol]}: {text}" if symbol >= 0 else text
+
+    def post(self) -> None:
+        """Leave the messages that wait; the journal keeps in mind what has been told."""
+        self.parts.outbox.flush()
+        if not self.parts.outbox.waiting:
+            self.parts.journal.note_told()
 
     # The loop.
 
@@ -197,7 +209,7 @@ class Daemon:
                     break
                 parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
         finally:
-            parts.outbox.flush()
+            self.post()
         return 0
 
     def recover(self, work: Callable[[int], None]) -> bool:
@@ -331,7 +343,7 @@ class Daemon:
         parts = self.parts
         moment = parts.monotonic()
         self.note_progress(moment)
-        parts.outbox.flush()
+        self.post()
         parts.journal.cut_log()
         if moment - self.kept_house < HOUSEKEEPING_S:
             return

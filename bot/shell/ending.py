@@ -57,7 +57,7 @@ def come_to_rest(daemon: Daemon, *, close: bool) -> None:
         what = "; ".join(unrest(state)) or "what is left stays under its stops"
         tell_unrest(daemon, "not_closed" if close else "not_at_rest", what)
     engine.feed(Condition(daemon.moment(), Cause.STOPPING, False))
-    parts.outbox.flush()
+    daemon.post()
 
 
 def tell_unrest(daemon: Daemon, kind: str, what: str) -> None:

@@ -33,6 +33,7 @@ from bot.shell.status import describe_trade
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry, resident_bytes
 from bot.shell.terminal import Terminal
+from bot.shell.untold import tell_untold
 from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
@@ -157,6 +158,7 @@ def serve[V: LastingVenue](
         try:
             publisher.publish(bot.engine.state)
             begin_run(bot, config, identity)
+            tell_untold(daemon)
             with FailedStarts(wish.state_dir).watching(bot, daemon):
                 if not daemon.recover(lambda now: bot.recover(config, now)):
                     if what := unrest(bot.engine.state):
@@ -169,7 +171,7 @@ def serve[V: LastingVenue](
                 return code
         finally:
             notifier.stopping()
-            parts.outbox.flush()
+            daemon.post()
             control.close()
     finally:
         metrics.close()

@@ -177,12 +177,13 @@ def test_the_lives_that_are_cut_short_hold_everything_that_matters(
     for role in ("entry", "exit", "stop", "target"):
         assert {f"before sending {role}", f"after sending {role}"} <= seams
     assert {"before commit", "after commit", "before latch", "after latch"} <= seams
+    assert {"before leaving messages", "after leaving messages"} <= seams
     assert {"before cancelling", "after cancelling", "told OrderFilled", "told Cycle"} <= seams
 
 
 def interesting(seams: list[str]) -> list[int]:
     """Return the numbers (from 1) of the seams around orders, and a sample of the quiet ones."""
-    words = ("sending", "cancel", "latch", "Fill")
+    words = ("sending", "cancel", "latch", "Fill", "messages")
     chosen = []
     for i in range(len(seams)):
         near = " ".join(seams[max(0, i - 2) : i + 3])

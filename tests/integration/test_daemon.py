@@ -4,6 +4,7 @@ The real daemon, engine and journal on a simulated exchange; time is moved by ha
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -18,12 +19,14 @@ from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import (
+    Command,
     Cycle,
     Effect,
     Event,
     History,
     Level,
     Notice,
+    Operator,
     OrderFilled,
     PlaceOrder,
     Role,
@@ -34,8 +37,10 @@ from bot.core.state import State
 from bot.shell.daemon import EXTEND_S, PRUNE_S, READY_S
 from bot.shell.ending import REST_S, come_to_rest, unrest
 from bot.shell.engine import Outcome
+from bot.shell.untold import tell_untold
 from bot.sim.faults import Moment
 from tests.support.drills import CONFIG, INSTALLATION, STEP_MS, Drill
+from tests.support.lasting import check_told
 
 MOST_TURNS = 10_000
 
@@ -135,6 +140,41 @@ def test_no_message_is_lost_at_the_end(drill: Drill, tmp_path: Path) -> None:
     [told] = messages(tmp_path)
     assert (told["body"], told["market_ms"]) == ("the last word", 7)
     assert abs(told["at_ms"] / 1000.0 - time.time()) < 60.0
+
+
+def test_what_a_killed_process_had_decided_to_say_is_said_at_the_next_start_once(
+    drill: Drill, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    into_a_position(drill)
+    drill.turn()
+    before = messages(tmp_path)
+    drill.engine.feed(Operator(drill.state.now_ms, Command.KILL, "drill\x07"))
+    waiting = [(m["kind"], m["body"]) for m in drill.daemon.parts.outbox.waiting]
+    assert ("mode", "RUN -> FLATTEN: kill_switch") in waiting
+    drill.daemon.parts.outbox.waiting.clear()  # it is killed before it comes to that
+    for _ in range(2):  # the next one is killed before its first commit, too
+        tell_untold(drill.daemon)
+        drill.daemon.parts.journal.told = 0
+    assert [(m["kind"], m["body"]) for m in messages(tmp_path)[len(before) :]] == waiting
+    assert caplog.text.count("had not been left") == 1
+    check_told(drill.daemon)
+
+
+def test_a_message_that_could_not_be_left_is_not_taken_for_told(
+    drill: Drill, tmp_path: Path
+) -> None:
+    journal, folder = drill.daemon.parts.journal, tmp_path / "outbox"
+    drill.turn()
+    assert journal.untold() == []
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.write_text("in the way")
+    drill.engine.feed(Operator(drill.state.now_ms, Command.KILL, "drill"))
+    drill.turn()
+    assert "mode" in [kind for _, _, kind, _, _ in journal.untold()]
+    folder.unlink()
+    drill.turn()
+    assert journal.untold() == []
+    check_told(drill.daemon)
 
 
 def test_messages_are_pruned_at_the_start_and_every_hour(drill: Drill, tmp_path: Path) -> None:

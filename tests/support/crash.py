@@ -25,8 +25,9 @@ from bot.shell.engine import Engine, Outcome
 from bot.shell.paper import Source
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
+from bot.shell.untold import tell_untold
 from bot.sim.paper_market import PaperMarket
-from tests.support.lasting import check_books
+from tests.support.lasting import check_books, check_told
 from tests.support.parts import HandClock, make_parts
 
 RESTART_MS = 2_000
@@ -209,6 +210,7 @@ class Mortal:
 
     def recover(self) -> None:
         """Start; the service manager waits two seconds before it does so."""
+        tell_untold(self.daemon)
         self.bot.recover(self.config, self.state.now_ms + RESTART_MS)
 
     def trade(self, until_ms: int, kill_ms: int) -> None:
@@ -217,14 +219,25 @@ class Mortal:
             self.engine.pump(due)
             if due == kill_ms:
                 self.kill()
+            self.post()
 
     def kill(self) -> None:
         self.engine.feed(Operator(self.state.now_ms, Command.KILL, "drill"))
         self.engine.pump(self.state.now_ms)
 
+    def post(self) -> None:
+        """End a turn, as far as people are concerned."""
+        if self.daemon.parts.outbox.waiting:
+            self.seams.at("before leaving messages")
+            self.daemon.post()
+            self.seams.at("after leaving messages")
+
     def close(self) -> None:
-        """End in order; then every decision of the journal must come out again."""
+        """End in order; then every decision of the journal must come out again, and people must
+        have been left a message of every incident, once."""
+        self.post()
         self.journal.close(clean=True)
+        check_told(self.daemon)
         with closing(JournalReader(self.journal.path)) as reader:
             result = replay(reader)
         assert result.different == 0, result.differences[:3]

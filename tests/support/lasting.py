@@ -2,7 +2,10 @@
 its daemon, and the comparison of its books with its exchange.
 """
 
+import sqlite3
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bot.core.kernel.codes import FLAT
@@ -10,6 +13,7 @@ from bot.core.reconcile import Snapshot
 from bot.core.state import State
 from bot.shell.assemble import Bot, begin_run, open_paper_bot
 from bot.shell.config import Config
+from bot.shell.daemon import Daemon
 from bot.shell.engine import Outcome
 from bot.shell.paper import Source
 from bot.shell.paper_venue import PaperVenue
@@ -34,6 +38,20 @@ def check_books(state: State, seen: Snapshot) -> None:
     account = state.world.account
     ours = account.deposits + account.realised - account.fees + account.funding
     assert abs(ours - seen.wallet) < 1e-6, (ours, seen.wallet)
+
+
+def check_told(daemon: Daemon) -> None:
+    """Compare the incidents in the journal with the messages that were left: one of each."""
+    written = daemon.parts.outbox.written()
+    told = Counter((m["kind"], m["body"], m["market_ms"]) for m in written)
+    with closing(sqlite3.connect(daemon.parts.journal.path)) as db:
+        rows = db.execute(
+            "SELECT kind, text, symbol, now_ms FROM incidents WHERE level <> 'INFO'"
+        ).fetchall()
+    happened = Counter((kind, daemon.body(text, k), ms) for kind, text, k, ms in rows)
+    assert not happened - told, happened - told
+    twice = {one: count for one, count in (told - happened).items() if one in happened}
+    assert not twice, twice
 
 
 def recovered(

@@ -15,12 +15,15 @@ from bot.adapters.journal import Journal
 from bot.adapters.kucoin import KucoinVenue
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.latches import Latches
+from bot.adapters.outbox import Outbox
 from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Role
 from bot.core.modes import Cause
 from bot.shell import daemon, live
+from bot.shell.untold import tell_untold
 from tests.support.crash import forked, in_child
+from tests.support.lasting import check_told
 from tests.support.wire import Simulator
 from tests.support.wire_drills import SOON_MS, WireDrill, drill_config
 
@@ -73,6 +76,7 @@ class Seams:
         self.around(Latches, "pull", "latch")
         self.around(Latches, "forget_resume", "resume note")
         self.around(live, "write_account", "account file")
+        self.around(Outbox, "_write", "message")
         self.after(KucoinVenue, "poll", lambda event: f"told {type(event).__name__}")
         self.after(KucoinVenue, "snapshot", lambda _: "account read")
         self.around_calls()
@@ -175,6 +179,7 @@ class Case:
         drill.kill()
         drill.close()
         assert drill.replayed() > 0
+        check_told(drill.daemon)
         sent = sum(n for what, n in seams.counts.items() if what.startswith("before sending"))
         (self.folder / "sent").write_text(str(sent))
 
@@ -218,6 +223,7 @@ def start(drill: WireDrill) -> None:
     live.time = SimpleNamespace(  # type: ignore[assignment]
         sleep=pass_time, monotonic=drill.clock.seconds
     )
+    tell_untold(drill.daemon)
     assert drill.daemon.recover(recover)
 
 

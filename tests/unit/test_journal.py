@@ -1,5 +1,6 @@
 """The journal: exact state, one transaction, nothing lost while it cannot be written, bounds."""
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -10,7 +11,7 @@ import pytest
 from bot.adapters.journal import Journal
 from bot.adapters.journal_errors import JournalError
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.journal_schema import BOUNDS
+from bot.adapters.journal_schema import BOUNDS, READABLE_FROM, SCHEMA_VERSION, TABLES
 from bot.core.kernel.records import Trade
 from bot.core.market import DAY_MS
 from bot.core.messages import (
@@ -193,6 +194,33 @@ def test_trades_are_counted_as_far_back_as_they_are_kept(path: Path) -> None:
     for pnl in (1.0, -1.0, 0.0, 2.5, 3e-9):
         journal.commit([(Tick(1), [TradeClosed(Trade(pnl=pnl))])], make_state())
     assert journal.trade_counts() == (3, 2)
+
+
+def test_the_journal_knows_which_incidents_people_have_been_told_of(path: Path) -> None:
+    def warn(text: str) -> list[Effect]:
+        return [Notice(6, Level.WARNING, "test", 0, text), Notice(6, Level.INFO, "reload", 0, text)]
+
+    journal = opened(path)
+    journal.commit([(Tick(5), warn("one"))], make_state())
+    assert journal.untold() == [(6, "WARNING", "test", 0, "one")]
+    journal.note_told()
+    journal.commit([(Tick(5), warn("two"))], make_state())
+    assert [row[4] for row in opened(path).untold()] == ["two"]  # as if this one were killed now
+    journal.note_told()
+    assert [row[4] for row in opened(path).untold()] == ["two"]  # with the next commit, or the end
+    journal.close(clean=False)
+    again = opened(path)
+    assert again.untold() == []
+    again.db.execute("DELETE FROM meta WHERE name = 'told_incidents'")  # of an older release
+    assert opened(path).untold() == []
+
+
+def test_other_tables_are_another_schema() -> None:
+    known = (SCHEMA_VERSION, READABLE_FROM, hashlib.sha256(TABLES.encode()).hexdigest()[:16])
+    assert known == (1, 1, "03bdd61a51507ac3"), (
+        "the tables have changed: raise SCHEMA_VERSION; and READABLE_FROM, with a migration, where "
+        "the release before cannot read them"
+    )
 
 
 def test_a_file_that_needs_a_newer_release_is_refused(path: Path) -> None:
