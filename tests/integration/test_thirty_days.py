@@ -20,6 +20,7 @@ from bot.adapters.journal_schema import BOUNDS
 from bot.shell.config import load_config
 from bot.shell.paper import synthetic_source
 from bot.shell.replay import replay
+from ops.research.bench_process import resident_mb
 from tests.support.counts import Count
 from tests.support.crash import in_child
 from tests.support.lasting import recovered
@@ -81,11 +82,6 @@ def uninterrupted(folder: Path, locks: Path) -> subprocess.Popen[str]:
     )
 
 
-def resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def sizes_of(folder: Path) -> dict[str, int]:
     """Return how large the files of a state directory are, bytes."""
     found = dict.fromkeys(MOST_BYTES, 0)
@@ -143,7 +139,7 @@ def test_thirty_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     half = sizes[len(sizes) // 2 :]
     growth = max(half) - half[0]
     Count("thirty virtual days").add(
-        starts=starts, trades=trades, seconds=int(seconds), growth_kb=int(growth * 1024)
+        starts=starts, trades=trades, seconds=int(seconds), growth_kb=int(growth * 1000)
     )
     Count("largest files of thirty days, kB").add(
         **{name: size // 1000 for name, size in largest.items()}

@@ -18,6 +18,7 @@ import pytest
 
 from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
+from ops.research.bench_process import resident_mb
 from tests.support.counts import Count
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 from tests.support.wire import Simulator, credentials_folder, simulator
@@ -33,6 +34,7 @@ from tests.support.wire_drills import (
 
 SPEED = 20
 READY_S = 5.0
+MEMORY_MB = 110.0
 KILLS = 3
 LASTING = (
     *SETTINGS,
@@ -141,6 +143,7 @@ def opened(message: str) -> bool:
 
 def test_a_killed_bot_is_ready_and_its_position_covered_within_five_seconds(bot: LiveBot) -> None:
     times: list[float] = []
+    resident: list[float] = []
     for number in range(KILLS + 1):
         with closing(Manager(bot.state.parent)) as manager:
             began = time.monotonic()
@@ -150,6 +153,7 @@ def test_a_killed_bot_is_ready_and_its_position_covered_within_five_seconds(bot:
             times.append(time.monotonic() - began)
             assert contracts or number == 0
             manager.until(opened)
+            resident.append(resident_mb(process.pid))
             if number < KILLS:
                 process.kill()
                 process.wait()
@@ -162,9 +166,10 @@ def test_a_killed_bot_is_ready_and_its_position_covered_within_five_seconds(bot:
     done = bot.command_of("replay", str(bot.state))
     assert done.returncode == 0, done.stdout + done.stderr
     Count("kill -9 of a live process: ready and covered after").add(
-        kills=KILLS, ms_at_most=int(1000.0 * max(times[1:]))
+        kills=KILLS, ms_at_most=int(1000.0 * max(times[1:])), mb_at_most=int(max(resident))
     )
     assert max(times[1:]) < READY_S, times
+    assert max(resident) < MEMORY_MB, resident
 
 
 def test_a_second_bot_on_the_account_refuses(bot: LiveBot) -> None:
