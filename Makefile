@@ -7,8 +7,9 @@ WITH_ENV := sh scripts/with-env.sh
 UNIT_TESTS := $(wildcard tests/architecture tests/unit tests/property)
 INTEGRATION_TESTS := $(wildcard tests/scenario tests/contract tests/integration)
 DOCTESTS := bot ops
-# Two workers, a file at a time; most tests wait for processes. ARGS="-n 0" does without.
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+# Two workers, a file at a time, in the order given; most tests wait for processes. ARGS="-n 0" does
+# without. The long files come first, so that both workers end together.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 
@@ -70,10 +71,10 @@ stress optimize go-nogo release:
 
 .PHONY: test test-unit test-integration chaos faults lint bench mutants
 test: setup ## All tests; ARGS goes to pytest
-	@$(PYTEST) $(DOCTESTS) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(ARGS)
+	@$(PYTEST) $(INTEGRATION_TESTS) $(UNIT_TESTS) $(DOCTESTS) $(ARGS)
 
 test-unit: setup ## The fast tests: architecture, unit, property
-	@$(PYTEST) $(DOCTESTS) $(UNIT_TESTS) $(ARGS)
+	@$(PYTEST) $(UNIT_TESTS) $(DOCTESTS) $(ARGS)
 
 test-integration: setup ## The rest: scenario, contract, integration
 	@$(PYTEST) $(INTEGRATION_TESTS) $(ARGS)
