@@ -45,6 +45,8 @@ TRADED_BARS = 60
 CONFIG = load_config(None, BUSY)
 
 
+QUIET = 1 if CHAOS > 1 else 16
+"""one of so many seams that are far from any order"""
 INSIDE = 6 if CHAOS > 1 else 60
 """one case of so many has each seam of its recovery, too"""
 SEAMS = Count("kill -9 at seams")
@@ -187,7 +189,7 @@ def interesting(seams: list[str]) -> list[int]:
     chosen = []
     for i in range(len(seams)):
         near = " ".join(seams[max(0, i - 2) : i + 3])
-        if i % 16 == 0 or any(word in near for word in words):
+        if i % QUIET == 0 or any(word in near for word in words):
             chosen.append(i + 1)
     return chosen
 

@@ -31,6 +31,8 @@ LANES = 2
 PAUSES_MS = (0, 2_000, 70_000)
 """a restart while orders are on their way, as systemd does it, and with a bar missed"""
 STRIDE = 1 if CHAOS > 1 else 4
+QUIET = 8 if CHAOS > 1 else 32
+"""one of so many seams that are far from any order"""
 TRIES = 4
 """lives until one reaches the seam: threads are no clockwork, and there is one stop more or less"""
 KILLS = 40 if CHAOS == 1 else 1_000
@@ -76,7 +78,7 @@ def interesting(seams: list[str]) -> list[str]:
     kinds: dict[str, list[str]] = defaultdict(list)
     for i, name in enumerate(seams):
         near = " ".join(seams[max(0, i - 2) : i + 3])
-        if i % 32 == 0 or any(word in near for word in words):
+        if i % QUIET == 0 or any(word in near for word in words):
             kinds[name.rpartition(" ")[0]].append(name)
     spread = [found[k % STRIDE % len(found) :: STRIDE] for k, found in enumerate(kinds.values())]
     return [name for found in spread for name in found]
