@@ -124,10 +124,15 @@ def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
 
 
 def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
-    """Yield the open orders that our books do not know."""
+    """Yield the open orders that our books do not know.
+
+    One that was asked for was known when the read was made: what the read told has ended it since.
+    Should it rest all the same, the next read does not ask for it.
+    """
     now = max(seen.now_ms, state.now_ms)
+    known = state.orders.keys() | set(seen.asked)
     for report in seen.open_orders:
-        if report.client_id in state.orders or guards_unknown(state, report, seen):
+        if report.client_id in known or guards_unknown(state, report, seen):
             continue
         if is_ours(state.installation, report.client_id):
             yield StrayOrder(now, report.client_id, report.symbol)

@@ -203,6 +203,23 @@ def test_a_stray_order_of_ours_is_cancelled_and_a_foreign_one_never() -> None:
     assert Cause.FOREIGN_ORDER in desk.state.modes.causes
 
 
+def test_a_target_that_its_own_read_has_ended_is_no_stray() -> None:
+    """The read shows the stop's fill, and the target as it rested before that was known."""
+    desk, snapshot = a_stop_that_traded()
+    target = OrderReport("t-3-target", 0, True)
+    stale = replace(
+        snapshot, open_orders=(target,), reports={**snapshot.reports, "t-3-target": target}
+    )
+    effects = []
+    for event in reconcile(desk.state, stale):
+        effects += desk.feed(event)
+        if cancels(effects) and "t-3-target" in desk.state.orders:
+            desk.cancelled("target")  # an exchange that answers at once
+    assert cancels(effects) == ["t-3-target"]
+    assert "stray_order" not in kinds(effects)
+    assert cancels(seen(desk, read(desk, open_orders=(target,)))) == ["t-3-target"]  # still there
+
+
 def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
     desk = in_a_trade()
     smaller = (Holding(1, 4.0, 100.0),)
