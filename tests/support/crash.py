@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from bot.adapters.journal import Journal
 from bot.adapters.journal_reader import JournalReader
 from bot.core.market import Row
-from bot.core.messages import CancelOrder, Command, Event, Operator, PlaceOrder, Role
+from bot.core.messages import CancelOrder, Command, Event, Operator, PlaceOrder
 from bot.core.reconcile import Snapshot
 from bot.core.state import State
 from bot.shell.assemble import Base, Bot, begin_run, recover_books
@@ -27,7 +27,7 @@ from bot.shell.replay import replay
 from bot.shell.stop import Stop
 from bot.shell.untold import tell_untold
 from bot.sim.paper_market import PaperMarket
-from tests.support.lasting import check_books, check_told
+from tests.support.lasting import check_books, check_orders, check_told
 from tests.support.parts import HandClock, make_parts
 
 RESTART_MS = 2_000
@@ -248,15 +248,7 @@ class Mortal:
         state = self.state
         seen = self.venue.snapshot((), 0, state.now_ms)
         check_books(state, seen)
-        resting = {report.client_id for report in seen.open_orders}
-        live = {o.request.client_id for o in state.orders.values() if o.rests}
-        waiting = {
-            o.request.client_id
-            for o in state.orders.values()
-            if not o.rests or o.role in (Role.ENTRY, Role.EXIT)
-        }
-        assert live <= resting, live - resting
-        assert resting <= live | waiting, resting - live
+        check_orders(state, seen)
         assert self.venue.call("pyramided") == []
 
 

@@ -15,7 +15,7 @@ from bot.adapters.journal import Journal
 from bot.adapters.journal_reader import JournalReader
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.market import Row
-from bot.core.messages import Command, History, Operator, OrderFilled, Role
+from bot.core.messages import Command, History, Operator, Role
 from bot.core.orders import is_ours
 from bot.core.state import State
 from bot.shell.build import build_world
@@ -31,7 +31,7 @@ from bot.sim.outsiders import PaperOutsider, TickOutsider
 from bot.sim.paper_market import PaperMarket
 from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
-from tests.support.lasting import BUSY, check_books
+from tests.support.lasting import BUSY, check_books, check_entries
 from tests.support.parts import HandClock, make_parts
 
 INSTALLATION = "drill"
@@ -141,27 +141,7 @@ class Drill:
         resting = self.market.exchange.book.orders
         ours = {name for name in resting if is_ours(INSTALLATION, name)}
         assert ours == set(state.orders), ours ^ set(state.orders)
-        self.check_entries()
-
-    def check_entries(self) -> None:
-        """See that no position was ever built by two entries, and no order traded too much."""
-        holders: dict[int, str] = {}
-        held = [0.0 for _ in self.state.symbols]
-        for entry in self.market.records.entries:
-            if isinstance(entry, OrderFilled):
-                k = entry.symbol
-                if entry.client_id.endswith("-entry"):
-                    builder = holders.setdefault(k, entry.client_id)
-                    assert builder == entry.client_id, f"{k}: {builder} and {entry.client_id}"
-                    held[k] += entry.contracts
-                    continue
-            elif not hasattr(entry, "contracts"):
-                continue
-            k = entry.symbol
-            held[k] -= entry.contracts
-            assert held[k] >= 0.0, (k, entry)
-            if held[k] == 0.0:
-                holders.pop(k, None)
+        check_entries(self.market.records.entries)
 
     def kill(self) -> None:
         """Pull the kill switch; the account must be flat, and latched, within a bar or two."""

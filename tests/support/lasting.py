@@ -4,12 +4,13 @@ its daemon, and the comparison of its books with its exchange.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from bot.core.kernel.codes import FLAT
-from bot.core.reconcile import Snapshot
+from bot.core.messages import Liquidated, OrderFilled, Role
+from bot.core.reconcile import Entry, Snapshot
 from bot.core.state import State
 from bot.shell.assemble import Bot, begin_run, open_paper_bot
 from bot.shell.config import Config
@@ -52,6 +53,41 @@ def check_told(daemon: Daemon) -> None:
     assert not happened - told, happened - told
     twice = {one: count for one, count in (told - happened).items() if one in happened}
     assert not twice, twice
+
+
+def check_orders(state: State, seen: Snapshot) -> None:
+    """Compare resting orders with a read of the exchange; what is under way may be there or not."""
+    resting = {report.client_id for report in seen.open_orders}
+    live = {o.request.client_id for o in state.orders.values() if o.rests}
+    waiting = {
+        o.request.client_id
+        for o in state.orders.values()
+        if not o.rests or o.role in (Role.ENTRY, Role.EXIT)
+    }
+    assert live <= resting, live - resting
+    assert resting <= live | waiting, resting - live
+
+
+def check_entries(entries: Iterable[Entry]) -> None:
+    """See in an exchange's records that no position was ever built by two entries, and that no
+    order traded too much."""
+    holders: dict[int, str] = {}
+    held: dict[int, float] = {}
+    for entry in entries:
+        if isinstance(entry, OrderFilled):
+            k = entry.symbol
+            if entry.client_id.endswith("-entry"):
+                builder = holders.setdefault(k, entry.client_id)
+                assert builder == entry.client_id, f"{k}: {builder} and {entry.client_id}"
+                held[k] = held.get(k, 0.0) + entry.contracts
+                continue
+        elif not isinstance(entry, Liquidated):
+            continue
+        k = entry.symbol
+        held[k] = held.get(k, 0.0) - entry.contracts
+        assert held[k] >= 0.0, (k, entry)
+        if held[k] == 0.0:
+            holders.pop(k, None)
 
 
 def recovered(
