@@ -79,9 +79,10 @@ test-unit: setup ## The fast tests: architecture, unit, property
 test-integration: setup ## The rest: scenario, contract, integration
 	@$(PYTEST) $(INTEGRATION_TESTS) $(ARGS)
 
-chaos: setup ## 1,000 random kills, every crash point, more fault plans (10 to 40 minutes)
+chaos: setup ## 1,100 random kills, every crash point, more fault plans (10 to 40 minutes)
 	@CHAOS=10 $(PYTEST) tests/integration/test_crash_points.py tests/integration/test_faults.py \
-		tests/integration/test_wire_crash.py -o faulthandler_timeout=7200 $(ARGS)
+		tests/integration/test_real_kills.py tests/integration/test_wire_crash.py \
+		-o faulthandler_timeout=7200 $(ARGS)
 
 faults: setup ## The live bot against every fault of the wire, as a matrix (10 to 30 minutes)
 	@$(PY) scripts/fault_matrix.py $(ARGS)
