@@ -157,7 +157,7 @@ def test_what_a_killed_process_had_decided_to_say_is_said_at_the_next_start_once
         drill.daemon.parts.journal.told = 0
     assert [(m["kind"], m["body"]) for m in messages(tmp_path)[len(before) :]] == waiting
     assert caplog.text.count("had not been left") == 1
-    check_told(drill.daemon)
+    check_told(tmp_path, drill.state.symbols)
 
 
 def test_a_message_that_could_not_be_left_is_not_taken_for_told(
@@ -174,7 +174,7 @@ def test_a_message_that_could_not_be_left_is_not_taken_for_told(
     folder.unlink()
     drill.turn()
     assert journal.untold() == []
-    check_told(drill.daemon)
+    check_told(tmp_path, drill.state.symbols)
 
 
 def test_messages_are_pruned_at_the_start_and_every_hour(drill: Drill, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -22,9 +23,9 @@ from bot.shell.config import load_config
 from bot.shell.paper import synthetic_source
 from tests.support.counts import CHAOS, Count
 from tests.support.folder import check_folder, check_starts
-from tests.support.lasting import BUSY, recovered
+from tests.support.lasting import BUSY, check_told, recovered
+from tests.support.notify_socket import NotifySocket
 from tests.support.processes import PATIENCE_S, Bot, real_bot
-from tests.support.supervisor import NotifySocket
 
 SEED = 16
 KILLS = 10 * CHAOS
@@ -48,6 +49,10 @@ SOURCE = synthetic_source(CONFIG, CONFIG.timeframe_ms, CONFIG.paper.seed, None)
 TRIED = Count(f"kill -9 of real processes at random moments, seed {SEED}")
 
 
+def says(process: subprocess.Popen[str], message: str) -> Callable[[int, str], bool]:
+    return lambda pid, text: (pid, text) == (process.pid, message)
+
+
 class Victim:
     """One account, and the processes that trade it one after the other."""
 
@@ -65,7 +70,7 @@ class Victim:
         """Start the bot, and kill it after so long; return whether it was ready by then."""
         process, began = self.start(), time.monotonic()
         end = began + life_s
-        if ready := self.inbox.until(process.pid, "READY=1", end):
+        if ready := self.inbox.until(says(process, "READY=1"), end):
             self.start_s = time.monotonic() - began
             self.check_halted(process)
         self.kill(process, end)
@@ -87,9 +92,8 @@ class Victim:
         """
         patience = time.monotonic() + PATIENCE_S
         while True:
-            while self.inbox.heard() is not None:
-                pass
-            assert self.inbox.until(process.pid, "WATCHDOG=1", patience), process.poll()
+            self.inbox.heard()
+            assert self.inbox.until(says(process, "WATCHDOG=1"), patience), process.poll()
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             try:
@@ -114,11 +118,12 @@ class Victim:
     def end(self) -> None:
         """Let the bot trade once more, end it in order, and look at everything it leaves behind."""
         process = self.start()
-        assert self.inbox.until(process.pid, "READY=1", time.monotonic() + PATIENCE_S)
+        assert self.inbox.until(says(process, "READY=1"))
         self.check_halted(process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
         check_folder(self.state)
+        check_told(self.state, SOURCE.symbols)
         with closing(JournalReader(self.state / "journal.sqlite3")) as reader:
             told = {one["kind"] for one in reader.incidents(1_000)}
             runs, unclean = reader.runs()

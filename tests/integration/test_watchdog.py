@@ -3,13 +3,7 @@
 A real notify socket and the real daemon; time is moved by hand.
 """
 
-import os
-import select
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -27,46 +21,25 @@ from bot.core.state import State
 from bot.shell.engine import Outcome
 from bot.sim.faults import Fault, Kind, Moment
 from tests.support.drills import CONFIG, STEP_MS, Drill
+from tests.support.notify_socket import NotifySocket
 
 HOUR_STEPS = 3_600_000 // STEP_MS
 MINUTE_STEPS = 60_000 // STEP_MS
 
 
-class Manager:
-    """The service manager's side of the notify socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.address = str(folder / "n")
-        self.socket.bind(self.address)
-        self.socket.setblocking(False)
-
-    def heard(self) -> list[str]:
-        """Return the messages since the last call."""
-        found = []
-        while True:
-            try:
-                found.append(self.socket.recv(4096).decode("ascii"))
-            except BlockingIOError:
-                return found
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    with closing(Manager(tmp_path)) as made:
+def manager(tmp_path: Path) -> Iterator[NotifySocket]:
+    with closing(NotifySocket(tmp_path)) as made:
         yield made
 
 
-def drill(tmp_path: Path, manager: Manager, *plan: Fault) -> Drill:
+def drill(tmp_path: Path, manager: NotifySocket, *plan: Fault) -> Drill:
     made = Drill(tmp_path, "bar", 3, plan)
     made.daemon.parts.notifier = Notifier(manager.address, 20.0)
     return made
 
 
-def turns(bot: Drill, count: int, manager: Manager | None = None) -> int:
+def turns(bot: Drill, count: int, manager: NotifySocket | None = None) -> int:
     """Take turns; return how many of them fed the watchdog (a socket holds few messages)."""
     fed = 0
     for _ in range(count):
@@ -81,7 +54,7 @@ def into_a_position(bot: Drill) -> None:
 
 
 def test_every_turn_of_a_bot_that_trades_feeds_the_watchdog(
-    tmp_path: Path, manager: Manager
+    tmp_path: Path, manager: NotifySocket
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         assert turns(bot, 100, manager) == 100
@@ -89,7 +62,7 @@ def test_every_turn_of_a_bot_that_trades_feeds_the_watchdog(
 
 
 def test_a_loop_that_turns_without_deciding_starves_the_watchdog(
-    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, manager: NotifySocket, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         turns(bot, MINUTE_STEPS)
@@ -106,7 +79,7 @@ def test_a_loop_that_turns_without_deciding_starves_the_watchdog(
         assert turns(bot, MINUTE_STEPS, manager) > 0  # progress again
 
 
-def last_fed_s(bot: Drill, manager: Manager, minutes: int) -> float:
+def last_fed_s(bot: Drill, manager: NotifySocket, minutes: int) -> float:
     """Return how long the watchdog is fed within so many minutes."""
     began_ms, last_ms = bot.clock.now_ms, 0
     for _ in range(minutes * MINUTE_STEPS):
@@ -117,7 +90,7 @@ def last_fed_s(bot: Drill, manager: Manager, minutes: int) -> float:
 
 
 def test_an_account_that_stands_still_starves_the_watchdog_while_cycles_go_on(
-    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, manager: NotifySocket, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         turns(bot, 2)
@@ -132,7 +105,7 @@ def test_an_account_that_stands_still_starves_the_watchdog_while_cycles_go_on(
 
 
 def test_cycles_without_data_starve_the_watchdog_unless_the_exchange_answers(
-    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, manager: NotifySocket, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         turns(bot, 2)
@@ -162,7 +135,7 @@ def test_cycles_without_data_starve_the_watchdog_unless_the_exchange_answers(
 
 
 def test_a_bot_that_offers_nothing_to_its_journal_starves_the_watchdog(
-    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, manager: NotifySocket, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         turns(bot, 2)
@@ -174,7 +147,7 @@ def test_a_bot_that_offers_nothing_to_its_journal_starves_the_watchdog(
 
 
 def test_an_hour_on_a_full_disk_is_no_hang(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, manager: NotifySocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise JournalError("no room")
@@ -187,7 +160,7 @@ def test_an_hour_on_a_full_disk_is_no_hang(
 
 
 @pytest.mark.parametrize("hours", [1, 6])
-def test_an_outage_of_hours_is_no_hang(tmp_path: Path, manager: Manager, hours: int) -> None:
+def test_an_outage_of_hours_is_no_hang(tmp_path: Path, manager: NotifySocket, hours: int) -> None:
     outage = Fault(Kind.DISCONNECT, Role.ENTRY, Moment.FILL, 1, hours * 3_600.0)
     with closing(drill(tmp_path, manager, outage)) as bot:
         while not bot.venue.fired:
@@ -212,7 +185,7 @@ def test_an_outage_of_hours_is_no_hang(tmp_path: Path, manager: Manager, hours: 
 
 
 def test_a_position_that_stays_uncovered_starves_the_watchdog(
-    tmp_path: Path, manager: Manager
+    tmp_path: Path, manager: NotifySocket
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         into_a_position(bot)
@@ -235,7 +208,7 @@ def test_a_position_that_stays_uncovered_starves_the_watchdog(
 
 
 def test_a_journal_that_fails_is_told_once_and_trading_goes_on_with_exits_only(
-    tmp_path: Path, manager: Manager
+    tmp_path: Path, manager: NotifySocket
 ) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         into_a_position(bot)
@@ -257,7 +230,9 @@ def test_a_journal_that_fails_is_told_once_and_trading_goes_on_with_exits_only(
         assert bot.replayed() > 0
 
 
-def test_an_entry_that_could_not_be_written_is_not_sent(tmp_path: Path, manager: Manager) -> None:
+def test_an_entry_that_could_not_be_written_is_not_sent(
+    tmp_path: Path, manager: NotifySocket
+) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         commit, denied = bot.daemon.commit, []
 
@@ -275,7 +250,9 @@ def test_an_entry_that_could_not_be_written_is_not_sent(tmp_path: Path, manager:
         assert bot.state.flat
 
 
-def test_a_process_that_has_grown_too_large_ends_with_75(tmp_path: Path, manager: Manager) -> None:
+def test_a_process_that_has_grown_too_large_ends_with_75(
+    tmp_path: Path, manager: NotifySocket
+) -> None:
     with closing(drill(tmp_path, manager)) as bot:
         parts = bot.daemon.parts
         parts.memory_limit = 1_000
@@ -284,48 +261,3 @@ def test_a_process_that_has_grown_too_large_ends_with_75(tmp_path: Path, manager
         assert manager.heard()[0] == "READY=1"
         [told] = [p.read_text() for p in (tmp_path / "outbox").glob("*.json")]
         assert "memory" in told
-
-
-HANG = """
-import faulthandler, os, socket, sys
-from pathlib import Path
-from bot.adapters.systemd import Notifier
-from tests.support.drills import Drill
-faulthandler.enable()
-drill = Drill(Path(sys.argv[1]), "bar", 3, [])
-drill.daemon.parts.notifier = Notifier.from_environ(os.environ)
-for _ in range(50):
-    drill.turn()
-left, right = socket.socketpair()
-drill.venue.poll = lambda until_ms: left.recv(1)  # a read that never returns
-drill.turn()
-"""
-
-
-def test_a_loop_that_hangs_stops_pinging_and_leaves_its_stack(
-    tmp_path: Path, manager: Manager
-) -> None:
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", HANG, str(tmp_path)],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(root),
-            "NOTIFY_SOCKET": manager.address,
-            "WATCHDOG_USEC": "1000000",
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert select.select([manager.socket], [], [], 20.0)[0]
-            while select.select([manager.socket], [], [], 3.0)[0]:
-                assert set(manager.heard()) == {"WATCHDOG=1"}
-            assert process.poll() is None  # it lives, and does nothing
-            process.send_signal(signal.SIGABRT)  # what the manager does then
-            _, said = process.communicate(timeout=20.0)
-        finally:
-            process.kill()
-    assert process.returncode == -signal.SIGABRT
-    assert "Fatal Python error: Aborted" in said
-    assert "in pump" in said  # where it hung

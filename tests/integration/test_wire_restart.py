@@ -5,12 +5,11 @@ control port: the bot's word counts for nothing there.
 """
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
 from ops.research.bench_process import resident_mb
 from tests.support.counts import Count
+from tests.support.notify_socket import NotifySocket
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 from tests.support.wire import Simulator, credentials_folder, simulator
 from tests.support.wire_crash import HECTIC, MARKET, ROW
@@ -46,30 +46,6 @@ LASTING = (
 MOST_BARS = 20
 
 
-class Manager:
-    """The service manager's side of a notify socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = str(folder / "n")
-        Path(self.address).unlink(missing_ok=True)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.address)
-
-    def until(self, wanted: Callable[[str], bool]) -> None:
-        """Wait for a message."""
-        end = time.monotonic() + PATIENCE_S
-        said = [""]
-        while not wanted(said[-1]):
-            self.socket.settimeout(max(0.01, end - time.monotonic()))
-            try:
-                said.append(self.socket.recv(4096).decode("ascii"))
-            except TimeoutError:
-                raise AssertionError(f"not in time, was {said}") from None
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 class LiveBot(Bot):
     """A live bot on a simulator."""
 
@@ -84,7 +60,7 @@ class LiveBot(Bot):
         account = ["--credentials", str(self.keys), "--state", str(state)]
         return ["live", "--yes", "--metrics-port", "0", *where, *account, *settings]
 
-    def begin(self, manager: Manager) -> subprocess.Popen[str]:
+    def begin(self, manager: NotifySocket) -> subprocess.Popen[str]:
         """Start a process of the bot."""
         process = subprocess.Popen(
             [sys.executable, "-m", "bot", *self.words(self.state)],
@@ -137,7 +113,7 @@ def bot() -> Iterator[LiveBot]:
         yield made
 
 
-def opened(message: str) -> bool:
+def opened(_: int, message: str) -> bool:
     return message.startswith("STATUS=") and ", 0 open" not in message
 
 
@@ -145,14 +121,14 @@ def test_a_killed_bot_is_ready_and_its_position_covered_within_five_seconds(bot:
     times: list[float] = []
     resident: list[float] = []
     for number in range(KILLS + 1):
-        with closing(Manager(bot.state.parent)) as manager:
+        with closing(NotifySocket(bot.state.parent)) as manager:
             began = time.monotonic()
             process = bot.begin(manager)
-            manager.until(lambda message: message == "READY=1")
+            assert manager.until(lambda _, message: message == "READY=1")
             contracts = held(bot.exchange)
             times.append(time.monotonic() - began)
             assert contracts or number == 0
-            manager.until(opened)
+            assert manager.until(opened)
             resident.append(resident_mb(process.pid))
             if number < KILLS:
                 process.kill()
@@ -173,9 +149,9 @@ def test_a_killed_bot_is_ready_and_its_position_covered_within_five_seconds(bot:
 
 
 def test_a_second_bot_on_the_account_refuses(bot: LiveBot) -> None:
-    with closing(Manager(bot.state.parent)) as manager:
+    with closing(NotifySocket(bot.state.parent)) as manager:
         process = bot.begin(manager)
-        manager.until(opened)
+        assert manager.until(opened)
     bot.until(lambda told: told["positions"] and not told["unprotected_seconds"])
     contracts = held(bot.exchange)
     here, other = bot.state.parent, bot.state.parent / "other"

@@ -237,7 +237,7 @@ class Mortal:
         have been left a message of every incident, once."""
         self.post()
         self.journal.close(clean=True)
-        check_told(self.daemon)
+        check_told(self.journal.path.parent, self.state.symbols)
         with closing(JournalReader(self.journal.path)) as reader:
             result = replay(reader)
         assert result.different == 0, result.differences[:3]

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bot.adapters.outbox import Outbox
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Liquidated, OrderFilled, Role
 from bot.core.reconcile import Entry, Snapshot
 from bot.core.state import State
 from bot.shell.assemble import Bot, begin_run, open_paper_bot
 from bot.shell.config import Config
-from bot.shell.daemon import Daemon
 from bot.shell.engine import Outcome
 from bot.shell.paper import Source
 from bot.shell.paper_venue import PaperVenue
@@ -41,15 +41,16 @@ def check_books(state: State, seen: Snapshot) -> None:
     assert abs(ours - seen.wallet) < 1e-6, (ours, seen.wallet)
 
 
-def check_told(daemon: Daemon) -> None:
+def check_told(folder: Path, symbols: Sequence[str]) -> None:
     """Compare the incidents in the journal with the messages that were left: one of each."""
-    written = daemon.parts.outbox.written()
+    written = Outbox(folder / "outbox").written()
     told = Counter((m["kind"], m["body"], m["market_ms"]) for m in written)
-    with closing(sqlite3.connect(daemon.parts.journal.path)) as db:
+    with closing(sqlite3.connect(folder / "journal.sqlite3")) as db:
         rows = db.execute(
             "SELECT kind, text, symbol, now_ms FROM incidents WHERE level <> 'INFO'"
         ).fetchall()
-    happened = Counter((kind, daemon.body(text, k), ms) for kind, text, k, ms in rows)
+    names = [f"{name}: " for name in symbols] + [""]  # -1 is the whole bot
+    happened = Counter((kind, names[k] + text, ms) for kind, text, k, ms in rows)
     assert not happened - told, happened - told
     twice = {one: count for one, count in (told - happened).items() if one in happened}
     assert not twice, twice

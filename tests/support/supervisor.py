@@ -9,8 +9,6 @@ its own; a test waits for what it notes.
 import os
 import select
 import signal
-import socket
-import struct
 import subprocess
 import threading
 import time
@@ -18,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.notify_socket import NotifySocket
 from tests.support.processes import PATIENCE_S
 
-CREDENTIALS = struct.Struct("3i")  # process, user, group
 PREVENT = (77, 78)
 STARTING, RUNNING, ABORTING, STOPPING, KILLED = "starting", "running", "aborting", "stopping", "end"
 
@@ -35,36 +33,6 @@ class Unit:
     timeout_abort_s: float = 5.0
     restart_s: float = 2.0
     start_limit: int = 5
-
-
-class NotifySocket:
-    """The manager's side of the notify socket; says which process a message is from."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.address = str(folder / "n")
-        self.socket.bind(self.address)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.setblocking(False)
-
-    def heard(self) -> tuple[int, str] | None:
-        """Return (process, message) of the next message that is there already, None without."""
-        try:
-            body, extra, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(CREDENTIALS.size))
-        except BlockingIOError:
-            return None
-        [(_, _, sender)] = extra
-        return CREDENTIALS.unpack(sender)[0], body.decode("ascii")
-
-    def until(self, pid: int, message: str, end: float) -> bool:
-        """Wait for a message of a process; False when it did not come before monotonic `end`."""
-        while (left := end - time.monotonic()) > 0.0:
-            if select.select([self.socket], [], [], left)[0] and self.heard() == (pid, message):
-                return True
-        return False
-
-    def close(self) -> None:
-        self.socket.close()
 
 
 class Supervisor:
@@ -190,7 +158,7 @@ class Supervisor:
 
     def listen(self) -> None:
         """Take the messages that have come; those of other processes count for nothing."""
-        while (message := self.inbox.heard()) is not None:
+        while (message := self.inbox.next()) is not None:
             pid, text = message
             if self.process is None or pid != self.process.pid:
                 continue

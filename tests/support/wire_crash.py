@@ -179,7 +179,7 @@ class Case:
         drill.kill()
         drill.close()
         assert drill.replayed() > 0
-        check_told(drill.daemon)
+        check_told(self.folder / "s", drill.state.symbols)
         sent = sum(n for what, n in seams.counts.items() if what.startswith("before sending"))
         (self.folder / "sent").write_text(str(sent))
 
