@@ -8,7 +8,7 @@ from typing import Any
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Credentials, Site
-from bot.adapters.token_bucket import TokenBucket
+from bot.adapters.token_bucket import WINDOW_S, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
 from bot.shell.config import Config
@@ -65,6 +65,8 @@ def connect(config: Config, credentials: Credentials | None) -> Line:
     site = Site(exchange.futures_url, exchange.spot_url, exchange.timeout_s, exchange.ipv4)
     clock = ExchangeClock(exchange.speed)
     wire = WireThread()
-    client = KucoinClient(site, credentials, clock, TokenBucket())
+    # The exchange counts its windows in its own time.
+    bucket = TokenBucket(window_s=WINDOW_S / exchange.speed)
+    client = KucoinClient(site, credentials, clock, bucket)
     wire.run(client.open(), LOOK_S)
     return Line(wire, client, clock, site)

@@ -11,9 +11,11 @@ from bot.adapters.kucoin_bars import Bars
 from bot.adapters.kucoin_market import PublicMarket
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.line_state import LineState
-from bot.adapters.token_bucket import Priority, TokenBucket
+from bot.adapters.token_bucket import SLOT_S, Priority, TokenBucket
 from bot.core.errors import UnreachableError
 from bot.core.market import Bar, ContractSpec
+from bot.shell.config import load_config
+from bot.shell.exchange_line import connect
 
 SPEC = ContractSpec("BTC-USDT-PERP", 0.001, 0.1)
 MINUTE = 60_000
@@ -104,6 +106,21 @@ def test_a_look_at_the_budget_gives_nothing_back(client: Client) -> None:
     now[0] = 60.0
     assert bucket.level == 1.0
     assert bucket._taken == taken  # another thread owns it
+
+
+@pytest.mark.parametrize("speed", [1.0, 40.0])
+def test_the_budget_is_counted_in_the_time_of_the_exchange(speed: float) -> None:
+    """A simulator in fast time fills its pools as much sooner."""
+    here = "http://127.0.0.1:9"
+    urls = [f"exchange.futures_url={here}", f"exchange.spot_url={here}"]
+    line = connect(load_config(None, [*urls, f"exchange.speed={speed}"]), None)
+    try:
+        bucket = line.client.bucket
+        asyncio.run(bucket.take(bucket.limit, Priority.REDUCE))
+        window_s = bucket.wait_s(1, Priority.REDUCE)
+    finally:
+        line.close()
+    assert window_s == pytest.approx(30.0 / speed, abs=SLOT_S)
 
 
 def test_a_socket_is_there_from_its_first_word_to_its_first_trouble(client: Client) -> None:
