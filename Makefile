@@ -79,9 +79,10 @@ test-unit: setup ## The fast tests: architecture, unit, property
 test-integration: setup ## The rest: scenario, contract, integration
 	@$(PYTEST) $(INTEGRATION_TESTS) $(ARGS)
 
-chaos: setup ## 1,100 random kills, every crash point, more fault plans (10 to 40 minutes)
-	@CHAOS=10 $(PYTEST) tests/integration/test_crash_points.py tests/integration/test_faults.py \
-		tests/integration/test_real_kills.py tests/integration/test_wire_crash.py \
+chaos: setup ## 1,100 random kills, every crash point, more faults and markets (10 to 45 minutes)
+	@CHAOS=10 $(PYTEST) tests/integration/test_wire_crash.py tests/integration/test_live_equality.py \
+		tests/integration/test_crash_points.py tests/integration/test_faults.py \
+		tests/integration/test_real_kills.py \
 		-o faulthandler_timeout=7200 $(ARGS)
 
 faults: setup ## The live bot against every fault of the wire, as a matrix (10 to 30 minutes)

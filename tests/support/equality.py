@@ -312,3 +312,10 @@ def check_money(ground: Ground, live: Sequence[Deal]) -> None:
 def waits(fills: Sequence[Fill], length: int) -> list[int]:
     """Return how long after its bar's end each thing traded that was decided then, ms."""
     return [one.ms % length for one in fills if one.role in ("entry", "exit")]
+
+
+def entries(fills: Sequence[Fill], length: int, end: int) -> list[tuple[int, str, str]]:
+    """Return (bar, symbol, side) of what was entered before bar `end`, whatever became of it."""
+    found = [(bar_of(one.ms, length, one.role), one) for one in fills if one.role == "entry"]
+    sides = {1: "long", -1: "short"}
+    return sorted((bar, one.symbol, sides[one.side]) for bar, one in found if bar < end)
