@@ -30,6 +30,7 @@ READ_TRIES = 3
 PAUSE_S = 0.3  # before a read is tried again, with as much jitter
 BUDGET_WAIT_S = 2.0  # an entry that would have to wait longer is not worth sending
 CONNECTIONS = 30
+TOKEN_WEIGHT = 10  # of a socket's token (API reference, section 7)
 BLOCKED_S = 5.0  # after a 429 that does not say how long
 
 
@@ -81,6 +82,7 @@ class KucoinClient:
         self.session = aiohttp.ClientSession(connector=connector)
         self.ccxt.session = self.session
         self.ccxt.own_session = False
+        self.ccxt.open()  # knows its loop now; a socket may be the first that wants it
 
     async def close(self) -> None:
         """Close every connection."""
@@ -165,6 +167,24 @@ class KucoinClient:
         UnreachableError, NoAnswerError, RefusedError : as `send`
         """
         await self.send(call, params, weight=1, priority=Priority.REDUCE, order=False)
+
+    async def socket_url(self) -> str:
+        """Return where the private socket is, with a new token. Its request counts like any other,
+        and goes last: reads find whatever a socket would have told.
+
+        Raises
+        ------
+        UnreachableError : there is none
+        """
+        await self.bucket.take(TOKEN_WEIGHT, Priority.MARKET)
+        self.ccxt.options.pop("urls", None)  # ccxt keeps a token until the exchange refuses it
+        try:
+            return str(await self.ccxt.negotiate(True, True))
+        except Exception as error:
+            verdict = classify(error, order=False)
+            if verdict.treat is Treat.RATE_LIMITED:  # the rest is no error: a socket only prompts
+                await self._learn(verdict, error)
+            raise UnreachableError(f"no token: {verdict.text}") from error
 
     def _budget_wait(self, priority: Priority) -> float:
         return self.site.timeout_s if priority is Priority.REDUCE else BUDGET_WAIT_S

@@ -1,8 +1,9 @@
 """The private WebSocket as a prompt: whatever it says, the account is read; silence harms nothing.
 
 Rules of this file: nothing is believed that comes over the socket, because it may be late, doubled,
-out of order or missing. A socket that fails, or has been silent for longer than pings allow, is
-built anew with a new token, less and less often; and once a day, before its token ends.
+out of order or missing. A socket that fails, or over which nothing comes, not even a pong, is built
+anew with a new token, less and less often; and once a day, before its token ends. What was pushed
+while there was none is not told again, so each new subscription prompts a read as well.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from bot.core.errors import UnreachableError
 log = logging.getLogger("radbot.exchange")
 TOPIC = "/contractMarket/tradeOrders"
 LIFE_S = 20.0 * 3600.0  # a token lives for 24 h
+PING_MS = 18_000  # as KuCoin wants it (API reference, section 8.1); asked for more often, we obey
+IDLE_S = 30.0  # a pong comes for each ping, at most 10 s late (`pingTimeout`): every 28 s
+LOOK_S = 1.0  # how often a socket's age and silence are looked at
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 
 
@@ -41,6 +45,8 @@ class Prompter:
         """the exchange has greeted, and nothing has gone wrong since"""
         self.pushed_s = 0.0
         """monotonic time of the newest push, 0 before the first"""
+        self.heard_s = 0.0
+        """monotonic time of the newest frame of any kind, or of the try to connect"""
 
     async def run(self) -> None:
         """Hold a socket until cancelled."""
@@ -63,30 +69,43 @@ class Prompter:
         """Subscribe and stay until the socket ends, is silent, or is old."""
         ccxt = self.client.ccxt
         ccxt.handle_message = self._message
-        url = await ccxt.negotiate(True, True)
+        url = await self.client.socket_url()
         self.connects += 1
+        self.heard_s = self.monotonic()
+        socket = ccxt.client(url)
+        socket.keepAlive = min(socket.keepAlive or PING_MS, PING_MS)  # or its silence says nothing
         waiting = asyncio.ensure_future(
             ccxt.subscribe(url, "never", TOPIC, {"privateChannel": True})
         )
         try:
-            await asyncio.wait_for(waiting, LIFE_S)
-        except TimeoutError:
-            log.info("socket: renewed before its token ends")
+            await self._watch(waiting)
         finally:
             waiting.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await waiting
 
+    async def _watch(self, waiting: "asyncio.Future[Any]") -> None:
+        """Return when the socket is old. Raises what it ends by, UnreachableError when it is
+        silent: ccxt notices that after 54 s, by a clock that may be set."""
+        began = self.monotonic()
+        while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
+            now = self.monotonic()
+            if now - self.heard_s > IDLE_S:
+                raise UnreachableError(f"nothing came for {IDLE_S:g} s, not even a pong")
+            if now - began > LIFE_S:
+                log.info("socket: renewed before its token ends")
+                return
+        await waiting
+
     async def _forget(self) -> None:
-        """Drop socket and token: the next one begins with a new token."""
-        ccxt = self.client.ccxt
+        """Drop the socket."""
         with suppress(Exception):
-            await ccxt.close_ws_clients()
-        ccxt.options.pop("urls", None)
+            await self.client.ccxt.close_ws_clients()
 
     def _message(self, socket: Any, message: Any) -> None:
         """Take a push as a prompt; welcome, ack and pong are ccxt's."""
         kind = message.get("type") if isinstance(message, dict) else None
+        self.heard_s = self.monotonic()
         self.connected = kind != "error"
         if kind == "message":
             self.pushed_s = self.monotonic()
@@ -95,4 +114,6 @@ class Prompter:
             # ccxt would raise inside its receive loop, which then is dead without a word.
             socket.reject(UnreachableError(f"error frame: {str(message.get('data'))[:100]}"))
         else:
+            if kind == "ack":
+                self.heard()  # from now on nothing is missed, but before something may have been
             type(self.client.ccxt).handle_message(self.client.ccxt, socket, message)

@@ -169,6 +169,34 @@ def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> N
     assert line.client.errors == ["clock"]
 
 
+TOKEN = "/api/v1/bullet-private"
+
+
+def test_a_token_that_the_limit_kept_out_pauses_everything(line: Line) -> None:
+    blocked: list[float] = []
+    line.bucket.block = blocked.append  # type: ignore[method-assign]
+    line.fault(kind="error", code="429000", msg="too many", status=429, path=TOKEN)
+    with pytest.raises(UnreachableError, match="no token: KuCoin 429000"):
+        line.wire.run(line.client.socket_url(), 10.0)
+    assert blocked == [kucoin_client.BLOCKED_S]
+    assert line.client.errors == ["rate_limited"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 503}, {"kind": "html"}, {"kind": "null"}, {"kind": "drop_after"}],
+    ids=lambda fault: fault["kind"],
+)
+def test_a_token_that_does_not_come_is_no_error(line: Line, fault: dict[str, Any]) -> None:
+    line.fault(**fault, path=TOKEN)
+    with pytest.raises(UnreachableError, match="no token"):
+        line.wire.run(line.client.socket_url(), 10.0)
+    assert line.client.errors == []
+    assert line.bucket.level > 0.0
+    first, second = (line.wire.run(line.client.socket_url(), 10.0) for _ in range(2))
+    assert first != second  # each time a new one
+
+
 def test_nobody_listens(line: Line) -> None:
     site = Site("http://127.0.0.1:9", "http://127.0.0.1:9", TIMEOUT_S)
     keys = Credentials(KEY.key, KEY.secret, KEY.passphrase)
