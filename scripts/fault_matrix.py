@@ -47,10 +47,10 @@ def main() -> int:
     cells = {(cell.fault.name, cell.phase): cell for cell in CELLS}
     broken: list[str] = []
     began = time.monotonic()
-    print(f"{'fault':<26}" + "".join(f"{phase.value:<{WIDTH}}" for phase in Phase))
+    print(f"{'fault':<28}" + "".join(f"{phase.value:<{WIDTH}}" for phase in Phase))
     with simulator(*MARKET) as exchange:
         for fault in (fault for fault in FAULTS if args.only in fault.name):
-            print(f"{fault.name:<26}", end="", flush=True)
+            print(f"{fault.name:<28}", end="", flush=True)
             for phase in Phase:
                 cell = cells.get((fault.name, phase))
                 shown = "-"

@@ -29,6 +29,7 @@ log = logging.getLogger("radbot.exchange")
 READ_TRIES = 3
 PAUSE_S = 0.3  # before a read is tried again, with as much jitter
 BUDGET_WAIT_S = 2.0  # an entry that would have to wait longer is not worth sending
+URGENT_WAIT_S = 5.0  # a stop or an exit; then it is decided anew
 CONNECTIONS = 30
 TOKEN_WEIGHT = 10  # of a socket's token (API reference, section 7)
 BLOCKED_S = 5.0  # after a 429 that does not say how long
@@ -110,8 +111,8 @@ class KucoinClient:
         """
         for attempt in range(READ_TRIES):
             try:
-                await self.bucket.take(weight, priority)
-                return envelope(await self._call(call, params), call)
+                trying = await self.bucket.take(weight, priority)
+                return self._answered(await self._call(call, params), call, trying=trying)
             except Exception as error:
                 verdict = classify(error, order=False)
                 if verdict.code not in answers:
@@ -143,14 +144,11 @@ class KucoinClient:
         UnreachableError : it was certainly not sent
         NoAnswerError : it may have arrived
         """
-        try:
-            async with asyncio.timeout(self._budget_wait(priority)):
-                await self.bucket.take(weight, priority)
-        except TimeoutError as error:
-            raise UnreachableError("the request budget is used up") from error
+        longest_s = URGENT_WAIT_S if priority is Priority.REDUCE else BUDGET_WAIT_S
+        trying = await self.bucket.take(weight, priority, longest_s)
         for last in (False, True):
             try:
-                return envelope(await self._call(call, params), call)
+                return self._answered(await self._call(call, params), call, trying=trying)
             except Exception as error:
                 verdict = classify(error, order=order)
                 await self._learn(verdict, error)
@@ -186,9 +184,6 @@ class KucoinClient:
                 await self._learn(verdict, error)
             raise UnreachableError(f"no token: {verdict.text}") from error
 
-    def _budget_wait(self, priority: Priority) -> float:
-        return self.site.timeout_s if priority is Priority.REDUCE else BUDGET_WAIT_S
-
     async def sync_clock(self) -> None:
         """Ask the exchange for its time. Raises UnreachableError."""
         asked = self.monotonic()
@@ -201,6 +196,13 @@ class KucoinClient:
 
     async def _call(self, call: str, params: Mapping[str, Any] | None) -> Any:
         return await getattr(self.ccxt, call)(dict(params or {}))
+
+    def _answered(self, reply: Any, call: str, *, trying: bool) -> Any:
+        """Return the `data` of an answer; one that came through a pause ends it."""
+        data = envelope(reply, call)
+        if trying:
+            self.bucket.unblock()
+        return data
 
     async def _learn(self, verdict: Verdict, error: Exception) -> None:
         """Draw the consequences that concern every later request."""
@@ -227,6 +229,7 @@ class KucoinClient:
         _method: str,
         headers: Mapping[str, str],
         body: str,
+        asked: Mapping[str, str],
         *_: object,
     ) -> str:
         """Learn from the answer's headers how much of the request budget is left; ccxt calls this
@@ -234,7 +237,7 @@ class KucoinClient:
         told = [headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
         if url.startswith(self.site.futures_url) and all(text.isdigit() for text in told):
             limit, remaining, reset_ms = (int(text) for text in told)
-            self.bucket.told(limit, remaining, reset_ms)
+            self.bucket.told(limit, remaining, reset_ms, public="KC-API-KEY" not in asked)
         return body
 
 

@@ -4,7 +4,8 @@ Rules of this file: what was taken counts for a whole window, so no window of th
 the exchange lets it begin, holds more than the budget. Waiters go strictly by priority, then in
 the order they came; a large one is not overtaken by small ones behind it. A part of the budget is
 kept for REDUCE alone. The exchange's own count can only lower ours: ours also knows the requests
-that are still on their way. One event loop, no threads.
+that are still on their way. A pause after a 429 is a guess of ours, and a position may be without a
+stop meanwhile: one urgent request at a time tries through it. One event loop, no threads.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
-from math import ceil
+from math import ceil, inf
 from random import Random
 
 from bot.core.errors import InvariantError, UnreachableError
@@ -25,6 +26,7 @@ MOST_WAITING = 500
 LONGEST_BLOCK_S = 60.0  # whatever a header says
 LEAST_LIMIT = 200  # KuCoin has no smaller pool: a header that says so is wrong
 JITTER = 0.25  # a block lasts up to this share longer
+TRY_S = 2.0  # between two tries through a block: a stop is late after 5 s
 SHORTEST_TIMER_S = 0.001
 
 
@@ -34,6 +36,7 @@ class Priority(IntEnum):
     REDUCE = 0
     """stops, exits, cancels"""
     ACCOUNT = 1
+    """reads that may find a position without a stop; the last that is urgent"""
     ENTRY = 2
     MARKET = 3
 
@@ -43,7 +46,9 @@ class _Waiter:
     priority: Priority
     number: int
     weight: int = field(compare=False)
-    granted: "asyncio.Future[None]" = field(compare=False)
+    granted: "asyncio.Future[bool]" = field(compare=False)
+    until: float = field(compare=False)
+    """when it gives up"""
 
 
 class TokenBucket:
@@ -63,7 +68,7 @@ class TokenBucket:
         self._taken: dict[int, int] = {}
         """weight by the slot in which it is given back; at most a window of slots"""
         self._used = 0
-        self._blocked_until = 0.0
+        self._blocked_until = self._next_try = 0.0
         self._waiting: list[_Waiter] = []
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -83,24 +88,26 @@ class TokenBucket:
         """How many requests wait."""
         return len(self._waiting)
 
-    async def take(self, weight: int, priority: Priority) -> None:
-        """Wait until a request of that weight may go out.
+    async def take(self, weight: int, priority: Priority, within_s: float = inf) -> bool:
+        """Wait until a request of that weight may go out; return whether it tries through a block,
+        and who is answered then shall `unblock`.
 
         Raises
         ------
-        UnreachableError : more requests wait already than make sense
+        UnreachableError : more requests wait already than make sense, or it may not go `within_s`
         """
         if weight < 1:
             raise InvariantError(f"expected a weight of 1 or more, was {weight}")
         if len(self._waiting) >= MOST_WAITING * (2 if priority is Priority.REDUCE else 1):
             raise UnreachableError(f"{len(self._waiting)} requests wait for the request budget")
         self._number += 1
-        granted = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(priority, self._number, weight, granted)
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        until = self._monotonic() + within_s
+        waiter = _Waiter(priority, self._number, weight, granted, until)
         heappush(self._waiting, waiter)
         self._grant()
         try:
-            await granted
+            return await granted
         except asyncio.CancelledError:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
@@ -108,22 +115,33 @@ class TokenBucket:
                 self._grant()  # those behind it may fit
             raise
 
-    def told(self, limit: int, remaining: int, reset_ms: int) -> None:
+    def told(self, limit: int, remaining: int, reset_ms: int, *, public: bool = False) -> None:
         """Take over the exchange's count from an answer: `remaining` of `limit` until its window
         ends in `reset_ms`. Somebody else may use the same budget, or a weight may be higher than we
-        thought."""
+        thought. What a `public` answer counts is this address, not the account: it says nothing of
+        orders, so others cannot use up the reserve."""
         now = self._monotonic()
         self._give_back(now)
         if limit >= LEAST_LIMIT:
             self.limit = min(self._own_limit, limit)
         others = self.limit - self._used - max(remaining, 0)
+        if public:
+            others = min(others, self._share(Priority.MARKET) - self._used)
         if others > 0:
             self._count(others, now + min(max(reset_ms / 1000.0, 0.0), self.window_s))
 
     def block(self, seconds: float) -> None:
-        """Hold everything, REDUCE too: the exchange answers nothing for so long (429)."""
+        """Hold everything for so long, urgent requests but for one every `TRY_S`: the exchange has
+        answered nothing (429)."""
         length = min(max(seconds, 0.0), LONGEST_BLOCK_S) * (1.0 + JITTER * self._rng.random())
-        self._blocked_until = max(self._blocked_until, self._monotonic() + length)
+        now = self._monotonic()
+        self._blocked_until = max(self._blocked_until, now + length)
+        self._next_try = now + TRY_S
+
+    def unblock(self) -> None:
+        """Let everybody go again: the exchange answers."""
+        self._blocked_until = 0.0
+        self._grant()
 
     def wait_s(self, weight: int, priority: Priority) -> float:
         """Return in how many seconds a request could go out if nobody was before it; one that is
@@ -135,7 +153,10 @@ class TokenBucket:
             if room >= weight:
                 break
             at, room = slot * SLOT_S, room + self._taken[slot]
-        return max(at, self._blocked_until) - now
+        held_until = self._blocked_until
+        if priority <= Priority.ACCOUNT:
+            held_until = min(held_until, self._next_try)
+        return max(at, held_until) - now
 
     def _share(self, priority: Priority) -> int:
         if priority is Priority.REDUCE:
@@ -143,15 +164,33 @@ class TokenBucket:
         return self.limit - ceil(RESERVE * self.limit)
 
     def _grant(self) -> None:
+        self._let_go()
+        while self._give_up():
+            self._let_go()  # those behind may fit
+        self._set_timer()
+
+    def _let_go(self) -> None:
         while self._waiting:
             first = self._waiting[0]
             if self.wait_s(first.weight, first.priority) > 0.0:
                 break
             heappop(self._waiting)
             if not first.granted.done():  # else its task was cancelled, and is about to notice
-                self._count(first.weight, self._monotonic() + self.window_s)
-                first.granted.set_result(None)
-        self._set_timer()
+                now = self._monotonic()
+                self._count(first.weight, now + self.window_s)
+                self._next_try = now + TRY_S
+                first.granted.set_result(now < self._blocked_until)
+
+    def _give_up(self) -> bool:
+        """Refuse those whose time is over; return whether there was one."""
+        now = self._monotonic()
+        late = [waiter for waiter in self._waiting if waiter.until <= now]
+        for waiter in late:
+            self._waiting.remove(waiter)
+            if not waiter.granted.done():
+                waiter.granted.set_exception(UnreachableError("the request budget is used up"))
+        heapify(self._waiting)
+        return bool(late)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -159,8 +198,12 @@ class TokenBucket:
             self._timer = None
         if self._waiting:
             first = self._waiting[0]
-            wait_s = max(self.wait_s(first.weight, first.priority), SHORTEST_TIMER_S)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._grant)
+            now = self._monotonic()
+            wait_s = self.wait_s(first.weight, first.priority)
+            wait_s = min(wait_s, *(waiter.until - now for waiter in self._waiting))
+            self._timer = asyncio.get_running_loop().call_later(
+                max(wait_s, SHORTEST_TIMER_S), self._grant
+            )
 
     def _count(self, weight: int, until: float) -> None:
         slot = ceil(until / SLOT_S)

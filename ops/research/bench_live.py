@@ -92,7 +92,7 @@ def advance(control: str, by_ms: int) -> int:
 class Unlimited(TokenBucket):
     """A budget that the exchange does not cut to its own: market time passes in no time here."""
 
-    def told(self, limit: int, remaining: int, reset_ms: int) -> None:
+    def told(self, limit: int, remaining: int, reset_ms: int, *, public: bool = False) -> None:
         """Take no notice of what the headers of an answer say."""
 
 

@@ -19,6 +19,7 @@ from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_site import Site
+from bot.adapters.token_bucket import TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
 from bot.core.kernel.params import Spec
@@ -41,7 +42,6 @@ from ops.exchange.hand_clock import HandClock
 from ops.exchange.wire import exchange_params
 from tests.support.market_files import write_candles
 from tests.support.wire import KEYS, Simulator, simulator
-from tests.support.wire_drills import FreeBucket
 
 SYMBOL = "BTC-USDT-PERP"
 SPEC = ContractSpec(SYMBOL, 0.001, 0.1, maintenance_rate=0.004, max_leverage=125.0)
@@ -116,7 +116,9 @@ class WireBench:
         self.wire = WireThread()
         site = Site(exchange.futures, exchange.spot, 2.0)
         slim = ORDINARY not in os.environ
-        self.client = KucoinClient(site, KEYS, self.clock, FreeBucket(), slim=slim)
+        self.client = KucoinClient(
+            site, KEYS, self.clock, TokenBucket(monotonic=self.clock.seconds), slim=slim
+        )
         self.wire.run(self.client.open(), 5.0)
         reader = AccountReader(self.client, (SYMBOL,), self.clock, self.now_ms)
         self.kucoin = KucoinVenue(

@@ -12,6 +12,7 @@ from bot.adapters.kucoin_bars import SETTLE_MS, Bars
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Site
 from bot.adapters.paper_store import PaperStore
+from bot.adapters.token_bucket import TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.messages import Effect, Event, Notice, TradeClosed
 from bot.shell.assemble import begin_run, open_base
@@ -24,7 +25,7 @@ from bot.shell.replay import replay
 from bot.shell.stop import Stop
 from tests.support.lasting import check_books
 from tests.support.wire import Simulator
-from tests.support.wire_drills import FreeBucket, HandClock, make_parts
+from tests.support.wire_drills import HandClock, make_parts
 
 MOST_STEP_MS = 20_000
 TURNS = 20
@@ -52,7 +53,7 @@ class PublicDrill:
         self.open = True
         site = Site(exchange.futures, exchange.spot, TIMEOUT_S, True)
         wire = WireThread()
-        client = KucoinClient(site, None, self.clock, FreeBucket())
+        client = KucoinClient(site, None, self.clock, TokenBucket(monotonic=self.clock.seconds))
         wire.run(client.open(), 5.0)
         line = Line(wire, client, self.clock, site, self.clock.seconds)
         base = open_base(folder, str(folder), durable=False)

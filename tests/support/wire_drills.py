@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.journal_reader import JournalReader
-from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
-from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Command, Operator
@@ -34,6 +32,7 @@ from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
 from bot.shell.venue import LastingVenue
 from ops.exchange.hand_clock import HandClock
+from tests.support.hand_bucket import HandBucket, HandClient
 from tests.support.lasting import BUSY
 from tests.support.wire import KEYS, Simulator
 
@@ -73,19 +72,6 @@ class LoopClock:
 
     def seconds_until(self, moment_ms: int) -> float:
         return 0.0
-
-
-class FreeBucket(TokenBucket):
-    """A budget without end: the market's time is not the real one that a budget is counted in."""
-
-    async def take(self, weight: int, priority: Priority) -> None:
-        return None
-
-    def told(self, limit: int, remaining: int, reset_ms: int) -> None:
-        return None
-
-    def block(self, seconds: float) -> None:
-        return None
 
 
 def drill_config(exchange: Simulator, *more: str) -> Config:
@@ -139,10 +125,11 @@ class WireDrill:
         self.stop = Stop().__enter__()
         self.open = True
         self.site = Site(exchange.futures, exchange.spot, TIMEOUT_S, True)
-        wire = WireThread()
-        client = KucoinClient(self.site, credentials, self.clock, FreeBucket())
-        wire.run(client.open(), 5.0)
-        line = Line(wire, client, self.clock, self.site, self.clock.seconds)
+        self.wire = WireThread()
+        self.bucket = HandBucket(self.clock.seconds)
+        self.client = HandClient(self.site, credentials, self.clock, self.bucket)
+        self.wire.run(self.client.open(), 5.0)
+        line = Line(self.wire, self.client, self.clock, self.site, self.clock.seconds)
         base = open_base(folder, credentials.key, durable=False)
         known = read_account(folder)
         self.bot = assemble(self.config, credentials, base, line, known, self.stop)
@@ -163,6 +150,7 @@ class WireDrill:
     def turn(self, by_ms: int = 0) -> None:
         """Let time pass for everybody, and the loop turn until it has nothing more to do."""
         self.clock.now_ms = self.exchange.advance(by_ms or self.step())
+        self.wire.run(self.bucket.ring(), 5.0)
         self.meanwhile()
         for _ in range(TURNS):
             self.daemon.turn()
@@ -174,12 +162,15 @@ class WireDrill:
         """What others do before the bot has its turn."""
 
     def wait_for_wire(self) -> bool:
-        """Wait until nothing is under way; return whether there was something to take."""
+        """Wait until nothing is under way but what waits for time to pass; return whether there
+        was something to take."""
         venue = self.venue
         busy = not venue.idle() or bool(venue.answers) or self.bot.engine.reading
         for _ in range(400):
             if venue.idle():
                 return busy
+            if self.wire.run(self.client.waits(), 5.0):
+                return bool(venue.answers)
             self.stop.wait(0.05)
         raise AssertionError("the wire does not come to rest")
 

@@ -282,6 +282,8 @@ class FaultDrill(WireDrill):
         self.check_fired()
         counted = self.daemon.parts.telemetry.errors
         assert all(counted[kind] > 0 for kind in fault.errors), counted
+        self.bucket.check()
+        assert bool(self.bucket.pauses) == any(spec.get("status") == 429 for spec in fault.wire)
         assert set(fault.causes) <= self.causes, self.causes
         expected = {*fault.leaves, Cause.KILL_SWITCH} if self.is_kill else {*fault.leaves}
         left = set(state.modes.causes)

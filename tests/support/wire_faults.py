@@ -35,6 +35,8 @@ class Aim(Enum):
     """the POST of the phase's order"""
     READ = "read"
     """the reads that follow it, until one has failed for good"""
+    STOP = "stop"
+    """the POST of the first stop"""
     CANCEL = "cancel"
     """the DELETE of the orders that it makes superfluous"""
     ALL = ""
@@ -43,9 +45,12 @@ class Aim(Enum):
 
 ROLES = {Phase.ENTRY: "entry", Phase.STOP: "stop", Phase.EXIT: "exit", Phase.KILL: "exit"}
 """of the order that a phase begins with"""
+FIRST = (Phase.ENTRY,)
 WITH_CANCEL = (Phase.STOP, Phase.EXIT, Phase.KILL)
 TRIES = 6
 """that often a read is sent before it has failed: three tries, and aiohttp repeats a dropped GET"""
+BANNED = "<html>Error 1015</html>"
+"""of what stands before the exchange: no envelope, and the pause after it is the longest"""
 FIELDS = {
     "/api/v1/orders": ("id", "symbol", "filledSize", "isActive"),
     "/api/v1/stopOrders": ("id", "symbol", "filledSize", "isActive"),
@@ -109,6 +114,8 @@ class Cell:
         match self.fault.aim:
             case Aim.ORDER:
                 return {"method": "POST", "role": ROLES[self.phase]}
+            case Aim.STOP:
+                return {"method": "POST", "role": "stop"}
             case Aim.CANCEL:
                 return {"role": "cancel"}
             case Aim.READ:
@@ -128,6 +135,12 @@ def _of_requests() -> Iterator[Fault]:
     kinds: list[tuple[str, Plain, str, str]] = [
         # name, what the simulator is told, error of an order, error of a read or cancellation
         ("429", {"kind": "status", "status": 429}, "rate_limited", "rate_limited"),
+        (
+            "banned",
+            {"kind": "status", "status": 429, "body": BANNED},
+            "rate_limited",
+            "rate_limited",
+        ),
         ("503", {"kind": "status", "status": 503}, "timeout", "unreachable"),
         ("HTML with 200", {"kind": "html"}, "malformed", "malformed"),
         ("dropped before", {"kind": "drop_before"}, "timeout", "unreachable"),
@@ -139,6 +152,7 @@ def _of_requests() -> Iterator[Fault]:
     for name, spec, of_order, of_others in kinds:
         twice = {"times": 2} if "dropped" in name else {}
         yield Fault(f"{name}: order", (spec,), Aim.ORDER, errors=(of_order,))
+        yield Fault(f"{name}: first stop", (spec,), Aim.STOP, errors=(of_order,), phases=FIRST)
         yield Fault(f"{name}: read", (spec,), Aim.READ, errors=(of_others,), causes=(down,))
         yield Fault(f"{name}: cancel", (spec | twice,), Aim.CANCEL, phases=WITH_CANCEL)
     nulls: Plain = {"kind": "null_fields"}
@@ -174,6 +188,10 @@ def _of_the_exchange() -> Iterator[Fault]:
     down = (Cause.EXCHANGE_UNREACHABLE,)
     for name, ms in (("clock ahead", 8_000), ("clock behind", -8_000)):
         yield Fault(name, ({"kind": "skew", "ms": ms},), lasts_s=15.0, errors=("clock",))
+    banned: Plain = {"kind": "status", "status": 429, "body": BANNED, "times": 0}
+    yield Fault(
+        "banned", (banned,), lasts_s=25.0, blind=True, errors=("rate_limited",), causes=down
+    )
     yield Fault("maintenance", ({"kind": "maintenance"},), lasts_s=40.0, blind=True, causes=down)
     outage: Plain = {"kind": "outage"}
     yield Fault("outage, minutes", (outage,), lasts_s=180.0, stride_s=5.0, blind=True, causes=down)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.adapters import kucoin_client
+from bot.adapters import kucoin_client, token_bucket
 from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import Treat
 from bot.adapters.kucoin_orders import order_body
@@ -46,12 +46,12 @@ class Line:
     def read(self) -> Any:
         return self.wire.run(self.client.read(OVERVIEW, {"currency": "USDT"}, weight=5), 10.0)
 
-    def order(self) -> Any:
-        """Send an entry that the exchange would take."""
+    def order(self, priority: Priority = Priority.ENTRY) -> Any:
+        """Send an order that the exchange would take."""
         self.number += 1
         name = f"c-{id(self)}-{self.number}"
         body = order_body(PlaceOrder(name, 0, Role.ENTRY, 1, 1.0, 100.0, 5.0), SYMBOL, COIN)
-        sent = self.client.send("futuresPrivatePostOrders", body, weight=2, priority=Priority.ENTRY)
+        sent = self.client.send("futuresPrivatePostOrders", body, weight=2, priority=priority)
         return self.wire.run(sent, 10.0)
 
     def posts(self) -> int:
@@ -72,6 +72,7 @@ def addresses() -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def line(addresses: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(kucoin_client, "PAUSE_S", 0.01)
+    monkeypatch.setattr(token_bucket, "TRY_S", 0.01)
     made = Line(addresses, Credentials(KEY.key, KEY.secret, KEY.passphrase))
     yield made
     made.close()
@@ -91,10 +92,10 @@ def line(addresses: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator
     ids=lambda fault: fault["kind"],
 )
 def test_a_read_is_tried_again(line: Line, fault: dict[str, Any]) -> None:
-    line.bucket.block = lambda seconds: None  # type: ignore[method-assign]
     line.fault(**fault, times=1)
     assert line.read()["currency"] == "USDT"
     assert len(line.client.errors) <= 1
+    assert line.bucket.level > 0.0
 
 
 def test_a_read_that_fails_again_and_again_is_unreachable(line: Line) -> None:
@@ -158,6 +159,34 @@ def test_an_order_that_the_limit_kept_out_was_not_sent(line: Line) -> None:
         line.order()
     assert blocked == [kucoin_client.BLOCKED_S]
     assert line.client.errors == ["rate_limited"]
+
+
+def test_what_reduces_risk_tries_through_a_pause_and_its_answer_ends_it(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kucoin_client, "BUDGET_WAIT_S", 0.02)
+    line.bucket.block(60.0)
+    before = line.posts()
+    with pytest.raises(UnreachableError, match="budget is used up"):
+        line.order()
+    assert line.posts() == before
+    line.fault(kind="status", status=429)
+    with pytest.raises(UnreachableError, match="429000"):
+        line.order(Priority.REDUCE)
+    assert line.bucket.level == 0.0
+    assert line.order(Priority.REDUCE)["orderId"]
+    assert line.bucket.level > 0.0
+    assert line.order()["orderId"]
+
+
+def test_what_an_answer_says_of_the_budget_is_of_the_account_or_of_the_address(line: Line) -> None:
+    told: list[tuple[int, bool]] = []
+    line.bucket.told = (  # type: ignore[method-assign]
+        lambda limit, _remaining, _reset_ms, *, public=False: told.append((limit, public))
+    )
+    line.wire.run(line.client.sync_clock(), 10.0)
+    line.read()
+    assert told == [(2_000, True), (2_000, False)]
 
 
 def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> None:

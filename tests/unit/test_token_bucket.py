@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.adapters.token_bucket import JITTER, MOST_WAITING, RESERVE, SLOT_S, Priority, TokenBucket
+from bot.adapters.token_bucket import (
+    JITTER,
+    MOST_WAITING,
+    RESERVE,
+    SLOT_S,
+    TRY_S,
+    Priority,
+    TokenBucket,
+)
 from bot.core.errors import InvariantError, UnreachableError
 
 REDUCE, ACCOUNT, ENTRY, MARKET = Priority
@@ -139,6 +147,18 @@ def test_the_exchange_knows_of_requests_that_were_not_ours() -> None:
     run(main())
 
 
+def test_a_neighbour_who_reads_the_market_holds_up_no_stop() -> None:
+    async def main() -> None:
+        bucket = new_bucket()
+        await bucket.take(100, ACCOUNT)
+        bucket.told(LIMIT, 0, 10_000, public=True)
+        assert bucket.level == pytest.approx(1.0 - SHARE / LIMIT)
+        assert await waited(bucket, LIMIT - SHARE, REDUCE) == 0.0
+        assert await waited(bucket, 1, MARKET) > 0.0
+
+    run(main())
+
+
 def test_a_smaller_pool_is_believed_and_nonsense_is_not() -> None:
     async def main() -> None:
         bucket = new_bucket()
@@ -162,12 +182,52 @@ def test_a_block_holds_everything_for_a_jittered_time() -> None:
         bucket.block(10.0)
         assert bucket.level == 0.0
         bucket.block(-1.0)
-        length = await waited(bucket, 1, REDUCE)
+        length = await waited(bucket, 1, ENTRY)
         assert length == pytest.approx(10.0 * (1.0 + JITTER * Random(1).random()))
         bucket.block(1e9)
-        assert await waited(bucket, 1, REDUCE) <= 60.0 * (1.0 + JITTER) + 0.01
+        assert await waited(bucket, 1, MARKET) <= 60.0 * (1.0 + JITTER) + 0.01
 
     run(main())
+
+
+def test_one_urgent_request_at_a_time_tries_through_a_block() -> None:
+    async def main() -> list[tuple[str, float, bool]]:
+        bucket, out = new_bucket(), []
+        await bucket.take(1, MARKET)
+        bucket.block(30.0)
+        began = now()
+
+        async def ask(name: str, priority: Priority) -> None:
+            trying = await bucket.take(1, priority)
+            out.append((name, now() - began, trying))
+
+        async with asyncio.TaskGroup() as group:
+            for name, priority in (
+                ("entry", ENTRY),
+                ("read", ACCOUNT),
+                ("second read", ACCOUNT),
+                ("stop", REDUCE),
+            ):
+                group.create_task(ask(name, priority))
+            await asyncio.sleep(3.0 * TRY_S - 0.5)
+            bucket.block(30.0)  # the read was refused, too
+            await asyncio.sleep(0.1)
+            group.create_task(ask("exit", REDUCE))
+            await asyncio.sleep(TRY_S)
+            bucket.unblock()  # and the exit was answered
+        return out
+
+    out = run(main())
+    assert [(name, trying) for name, _, trying in out] == [
+        ("stop", True),
+        ("read", True),
+        ("exit", True),
+        ("second read", False),
+        ("entry", False),
+    ]
+    free_s = 4.0 * TRY_S - 0.4
+    times = [TRY_S, 2.0 * TRY_S, free_s - 0.1, free_s, free_s]
+    assert [after_s for _, after_s, _ in out] == pytest.approx(times)
 
 
 def test_who_gives_up_leaves_no_trace() -> None:
@@ -188,6 +248,25 @@ def test_who_gives_up_leaves_no_trace() -> None:
         assert bucket.waiting == 0
         await asyncio.sleep(2.0 * WINDOW_S)
         assert bucket.level == 1.0
+
+    run(main())
+
+
+def test_who_waits_too_long_is_refused_and_leaves_no_trace() -> None:
+    async def main() -> None:
+        bucket = new_bucket()
+        await bucket.take(SHARE - 100, ACCOUNT)
+        small = asyncio.create_task(waited(bucket, 50, MARKET))
+        began = now()
+        with pytest.raises(UnreachableError, match="budget is used up"):
+            await bucket.take(SHARE, ENTRY, within_s=2.0)
+        assert now() - began == pytest.approx(2.0)
+        assert await small == pytest.approx(2.0)
+        assert bucket.waiting == 0
+        await bucket.take(1, REDUCE, within_s=0.0)  # at once, or not at all
+        bucket.block(5.0)
+        with pytest.raises(UnreachableError):
+            await bucket.take(1, REDUCE, within_s=0.0)
 
     run(main())
 
