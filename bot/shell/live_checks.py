@@ -34,7 +34,8 @@ FIX = {
     "the classic kind, or wait for a release that names unified accounts in its changelog",
     "hedge": "the account is in hedge mode: switch it to one-way mode (Futures, Preferences, "
     "Position mode) while it is flat",
-    "withdraw": "the API key may withdraw: make one with the rights General and Futures only",
+    "withdraw": "the API key may withdraw (KuCoin lists that right as Transfer): make one with the "
+    "rights General and Futures only",
 }
 
 EXPECTED = ("300003", "300009")  # no money for it; nothing to close: the order is understood
@@ -233,7 +234,20 @@ async def _is_unified(client: KucoinClient) -> bool:
 
 async def _may_withdraw(client: KucoinClient) -> bool:
     data = await client.read("privateGetUserApiKey", weight=3)
-    return "withdraw" in Fields(data, "API key").text("permission").lower()
+    return withdraws(Fields(data, "API key").text("permission"))
+
+
+def withdraws(permission: str) -> bool:
+    """Return whether a key's rights, as KuCoin lists them, let money leave the account for good.
+
+    Source: KuCoin, "Transfer: allows a key to transfer funds (including deposit and withdrawal)";
+    InnerTransfer stays between the accounts of one person.
+
+    >>> withdraws("General,Futures,InnerTransfer"), withdraws("General, Futures, Transfer")
+    (False, True)
+    """
+    words = [word.strip().lower() for word in permission.split(",")]
+    return "transfer" in words or any("withdraw" in word for word in words)
 
 
 async def _in_hedge_mode(client: KucoinClient) -> bool:

@@ -52,7 +52,8 @@ def high_frequency(wire: Wire, call: Call) -> Any:
 
 def key_information(wire: Wire, call: Call) -> Any:
     """GET /api/v1/user/api-key"""
-    permissions = ["General", "Futures", *(["Withdrawal"] if wire.withdrawal else [])]
+    # The right to withdraw is told as Transfer.
+    permissions = ["General", "Futures", *(["Transfer"] if wire.withdrawal else [])]
     return {
         "remark": "simulated",
         "apiKey": wire.options.credentials.key,

@@ -239,7 +239,8 @@ def test_an_account_is_refused_for_all_reasons_at_once(bot: LiveBot) -> None:
         f"  - {BTC}: the contract is Paused, not Open: take it out of `symbols`\n"
         "  - balance is 50.00 USDT, below risk.min_balance 100.00: transfer money to the futures "
         "account\n"
-        "  - the API key may withdraw: make one with the rights General and Futures only\n"
+        "  - the API key may withdraw (KuCoin lists that right as Transfer): make one with the "
+        "rights General and Futures only\n"
     )
     assert not (bot.state / "account.json").exists()
     assert "POST /api/v1/orders" not in bot.exchange.truth()["requests"]

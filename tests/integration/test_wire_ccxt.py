@@ -290,7 +290,8 @@ def test_settings_and_key() -> None:
         ):
             assert control("POST", "/control/market", **wish) == {}
         assert (await ccxt.utaPrivateGetAccountMode())["data"]["selfAccountMode"] == "UNIFIED"
-        assert "Withdrawal" in (await ccxt.privateGetUserApiKey())["data"]["permission"]
+        permission = (await ccxt.privateGetUserApiKey())["data"]["permission"]
+        assert permission == "General,Futures,Transfer"
         assert (await ccxt.fetch_position_mode(SYMBOL))["hedged"] is True
         assert (await ccxt.fetch_margin_mode(SYMBOL))["marginMode"] == "cross"
         await ccxt.load_markets(True, {"marginables": False})

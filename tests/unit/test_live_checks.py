@@ -5,7 +5,14 @@ import pytest
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.core.market import ContractSpec
 from bot.shell.config import load_config
-from bot.shell.live_checks import Account, LiveRefusedError, clock_refusals, judge, newest
+from bot.shell.live_checks import (
+    Account,
+    LiveRefusedError,
+    clock_refusals,
+    judge,
+    newest,
+    withdraws,
+)
 
 CONFIG = load_config(None, ["exchange.max_clock_offset_s=2"])
 REAL, SIMULATOR = CONFIG.exchange.futures_url, "http://127.0.0.1:8099"
@@ -49,6 +56,22 @@ def test_a_clock_that_is_off_is_refused(offset_ms: int, url: str, refused: bool)
     found = clock_refusals(clock(offset_ms), url, CONFIG)
     text = "the host's clock is off by 2.0 s, at most exchange.max_clock_offset_s 2: start chrony"
     assert found == ([text] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("permission", "refused"),
+    [
+        ("General,Futures", False),
+        ("General,Spot,Margin,Futures,InnerTransfer,Earn", False),
+        ("General,Futures,Spot,Earn,InnerTransfer,Transfer,Margin", True),
+        ("General, Futures, Transfer", True),
+        ("General,Futures,Withdrawal", True),
+    ],
+)
+def test_a_right_to_withdraw_is_known_by_the_words_of_the_exchange(
+    permission: str, refused: bool
+) -> None:
+    assert withdraws(permission) is refused
 
 
 def test_a_flat_account_is_refused_for_refusals_and_concerns() -> None:
