@@ -35,7 +35,8 @@ class Call:
         value = self.params.get(key)
         if value is None or value == "":
             return default
-        if not value.removeprefix("-").isdigit() or len(value) > 18:
+        digits = value.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()) or len(value) > 18:
             raise bad_parameter(f"{key}: expected a whole number, was {value!r}")
         return int(value)
 

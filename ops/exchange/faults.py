@@ -214,7 +214,7 @@ async def read(request: web.Request, role_of: RoleOf) -> Seen:
         return Seen(request.path, request.method)
     try:
         body = json.loads(await request.read() or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     orders = body if isinstance(body, list) else [body]
     known = [order if isinstance(order, dict) else None for order in orders]

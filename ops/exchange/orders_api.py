@@ -66,6 +66,8 @@ def cancel_many(wire: Wire, call: Call) -> Any:
     """DELETE /api/v1/orders/multi-cancel, with a body"""
     fields, account = call.fields(), wire.account
     ids, named = fields.get("orderIdsList") or [], fields.get("clientOidsList") or []
+    if not isinstance(ids, list) or not isinstance(named, list):
+        raise bad_parameter("orderIdsList and clientOidsList: expected lists")
     asked: list[tuple[str | None, str | None, WireOrder | None]] = []
     asked += [(str(name), None, account.find(str(name))) for name in ids]
     for entry in named:

@@ -89,8 +89,9 @@ def trade_fees(wire: Wire, call: Call) -> Any:
 def most_open(wire: Wire, call: Call) -> Any:
     """GET /api/v2/getMaxOpenSize"""
     k = _index(wire, call)
-    price = float(call.params.get("price") or wire.market.exchange.last[k])
-    leverage = float(call.params.get("leverage") or 1.0)
+    given = {key: value for key, value in call.params.items() if value}
+    price = number({"price": wire.market.exchange.last[k], **given}, "price")
+    leverage = number({"leverage": 1.0, **given}, "leverage")
     if price <= 0.0 or leverage <= 0.0:
         raise bad_parameter("price and leverage: expected numbers above 0")
     spec = wire.market.exchange.specs[k]

@@ -83,7 +83,7 @@ def klines(wire: Wire, call: Call) -> Any:
     if not wire.market.is_listed(k):
         raise RefusedError("200003", "The contract is not available")
     text = call.text("granularity")
-    minutes = int(text) if text.isdigit() and len(text) < 6 else 0
+    minutes = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
     if not served(minutes, wire.market.timeframe_ms):
         raise bad_parameter(
             f"granularity: expected minutes that bars of {wire.market.timeframe_ms // 60_000} "

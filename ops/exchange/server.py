@@ -103,7 +103,7 @@ def _handling(wire: Wire, route: Route) -> Handler:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RefusedError("400100", "expected JSON") from None
 
 

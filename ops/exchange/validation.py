@@ -135,7 +135,7 @@ def number(body: dict[str, Any], key: str) -> float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             found = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # a JSON integer may have any length
             found = float("nan")
         if abs(found) < 1e15:
             return found

@@ -8,23 +8,31 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from ops.exchange.auth import digest
 from ops.exchange.server import WireExchange
 from tests.support.wire_client import Client, Control, connected
-from tests.support.wire_desk import options, source
+from tests.support.wire_desk import KEY, options, source
 
 ROOT = Path(__file__).parents[2]
 PORTS = ["--futures-port", "0", "--spot-port", "0", "--control-port", "0"]
 SECRETS = ["--key", "key-1", "--secret", "secret-1", "--passphrase", "passphrase-1"]
 
 
-def get(url: str, method: str = "GET", data: bytes | None = None) -> tuple[int, Any, Any]:
+def get(
+    url: str,
+    method: str = "GET",
+    data: bytes | None = None,
+    sent: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, Any, Any]:
     """Return status, JSON and headers of a reply."""
-    request = urllib.request.Request(url, data, method=method)
+    request = urllib.request.Request(url, data, dict(sent), method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:
             return reply.status, json.load(reply), reply.headers
@@ -52,6 +60,43 @@ def test_replies_that_are_none_of_a_route() -> None:
         told = get(f"{control}/control/truth")[1]["requests"]
         assert told["GET /api/v1/contracts/{symbol}"] == 1
         assert told["GET /api/v1/positions"] == 1
+
+
+SQUARE = "%C2%B2"  # a digit to Python, but no number
+ORDER = b'"clientOid": "a", "symbol": "XBTUSDTM", "side": "buy", "type": "limit", "leverage": 1'
+LONG = b"1" * 400
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "sent", "code"),
+    [
+        ("GET", f"/api/v1/kline/query?symbol=XBTUSDTM&granularity={SQUARE}", b"", {}, "100001"),
+        ("GET", f"/api/v1/fills?startAt={SQUARE}", b"", {}, "100001"),
+        ("GET", "/api/v2/getMaxOpenSize?symbol=XBTUSDTM&price=abc", b"", {}, "100001"),
+        ("GET", "/api/v2/getMaxOpenSize?symbol=XBTUSDTM&leverage=abc", b"", {}, "100001"),
+        ("POST", "/api/v1/orders", b"[" * 100_000, {}, "400100"),
+        ("POST", "/api/v1/orders", b'{%b, "size": 1, "price": %b}' % (ORDER, LONG), {}, "100001"),
+        ("DELETE", "/api/v1/orders/multi-cancel", b'{"orderIdsList": 5}', {}, "100001"),
+        ("DELETE", "/api/v1/orders/multi-cancel", b'{"clientOidsList": 5}', {}, "100001"),
+        ("GET", "/api/v1/positions", b"", {"KC-API-TIMESTAMP": "9" * 5_000}, "400002"),
+        ("GET", "/api/v1/positions", b"", {"KC-API-KEY": "\xe4"}, "400003"),
+        ("GET", "/api/v1/positions", b"", {"KC-API-SIGN": "\xe4"}, "400005"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_code(
+    method: str, target: str, body: bytes, sent: dict[str, str], code: str
+) -> None:
+    with WireExchange(options(source([100.0] * 9))) as addresses:
+        stamp = str(addresses["now_ms"])
+        signed = {
+            "KC-API-KEY": KEY.key,
+            "KC-API-SIGN": digest(KEY.secret, f"{stamp}{method}{target}".encode() + body),
+            "KC-API-TIMESTAMP": stamp,
+            "KC-API-PASSPHRASE": digest(KEY.secret, KEY.passphrase.encode()),
+            "KC-API-KEY-VERSION": "2",
+        }
+        url = f"{addresses['futures']}{target}"
+        assert get(url, method, body or None, signed | sent)[1]["code"] == code
 
 
 def test_faults_reach_the_client_and_the_order_is_true() -> None:
