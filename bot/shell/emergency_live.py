@@ -3,7 +3,7 @@
 Rules of this file: as little as possible is read, so that nothing else can hold it up: positions
 for the exits, then open orders and positions for what is left. What gets no answer is not known and
 is simply tried again: every order here is reduce-only, so a second one in place of one that got
-through finds nothing to do.
+through finds nothing to do. A key that is not accepted is said at once: no try will change that.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin_account import AccountReader, together
-from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import wire_symbol
 from bot.adapters.kucoin_orders import order_body
 from bot.adapters.kucoin_site import Site
@@ -87,6 +87,8 @@ class LiveAccount:
                     if not held:
                         ids = [self.reader.order_ids[o.client_id] for o in orders]
                         cancelled += self.cancel(ids)
+            except CredentialsError:
+                raise  # it answers, and will not answer otherwise
             except UnreachableError as error:
                 say(f"the exchange cannot be reached, trying again: {error}")
                 held, orders = list(wanted), []

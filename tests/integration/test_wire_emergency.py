@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.latches import Latches
+from bot.shell.emergency_live import TRY_FOR_S
 from tests.support.counts import Count
 from tests.support.processes import ROOT
 from tests.support.wire import Simulator, credentials_folder, simulator
@@ -210,6 +212,20 @@ def test_without_a_key_it_says_so_and_the_latch_holds(exchange: Simulator, state
     assert Latches(state / "latches").read() is not None
     assert exchange.truth()["positions"]  # and still under its stops
     assert any(order["role"] == "stop" for order in exchange.truth()["orders"])
+
+
+def test_a_key_that_the_exchange_does_not_accept_is_said_at_once(
+    exchange: Simulator, state: Path
+) -> None:
+    (state.parent / "keys" / "kucoin_passphrase").write_text("another\n", encoding="ascii")
+    began = time.monotonic()
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    assert time.monotonic() - began < TRY_FOR_S / 2.0
+    assert (code, told["flat"]) == (75, False)
+    assert "the passphrase or the secret does not belong to the API key" in told["note"]
+    assert "trying again" not in said
+    assert Latches(state / "latches").read() is not None
+    assert exchange.truth()["positions"]
 
 
 def test_another_key_is_refused(exchange: Simulator, state: Path) -> None:
