@@ -31,7 +31,7 @@ PAUSE_S = 0.3  # before a read is tried again, with as much jitter
 BUDGET_WAIT_S = 2.0  # an entry that would have to wait longer is not worth sending
 URGENT_WAIT_S = 5.0  # a stop or an exit; then it is decided anew
 CONNECTIONS = 30
-TOKEN_WEIGHT = 10  # of a socket's token (API reference, section 7)
+TOKEN_WEIGHT, TIME_WEIGHT = 10, 2  # of a socket's token, of the time (API reference, section 7)
 BLOCKED_S = 5.0  # after a 429 that does not say how long
 
 
@@ -145,8 +145,8 @@ class KucoinClient:
         NoAnswerError : it may have arrived
         """
         longest_s = URGENT_WAIT_S if priority is Priority.REDUCE else BUDGET_WAIT_S
-        trying = await self.bucket.take(weight, priority, longest_s)
         for last in (False, True):
+            trying = await self.bucket.take(weight, priority, longest_s)
             try:
                 return self._answered(await self._call(call, params), call, trying=trying)
             except Exception as error:
@@ -186,6 +186,8 @@ class KucoinClient:
 
     async def sync_clock(self) -> None:
         """Ask the exchange for its time. Raises UnreachableError."""
+        # Orders may wait for it.
+        await self.bucket.take(TIME_WEIGHT, Priority.REDUCE, URGENT_WAIT_S)
         asked = self.monotonic()
         try:
             data = envelope(await self._call("futuresPublicGetTimestamp", None), "timestamp")
@@ -210,7 +212,7 @@ class KucoinClient:
             self.errors.append(MALFORMED)
         elif verdict.treat not in ANSWERS:
             self.errors.append(KINDS.get(verdict.treat, "other"))
-            if verdict.treat not in KINDS:
+            if verdict.treat not in KINDS and verdict.treat is not Treat.FATAL:  # told once
                 log.warning("%s", verdict.text)
         if verdict.treat is Treat.RATE_LIMITED:
             self.bucket.block(verdict.wait_s or BLOCKED_S)

@@ -102,6 +102,8 @@ class Daemon:
         self.journal_works = True
         self.recovering = self.said_ready = False
         self.said_alive = -ALIVE_S
+        self.refused = False
+        """people were told that the exchange does not accept the key any more"""
         self.broken: set[Listener] = set()
         """listeners that have failed; that is said once"""
         engine.ending = self.ends
@@ -275,6 +277,7 @@ class Daemon:
         except UnreachableError as error:
             parts.telemetry.error("unreachable")
             self.declare_outage(now, active=True, why=str(error))
+            self.tell_refused(error, now)
         self.finish_turn(now)
 
     def finish_turn(self, now: int) -> None:
@@ -321,6 +324,15 @@ class Daemon:
             parts.telemetry.account_read()
             parts.progress.met("account", moment)
             self.declare_outage(now, active=False)
+            self.refused = False
+
+    def tell_refused(self, error: UnreachableError, now: int) -> None:
+        """Call a person, once, where waiting changes nothing: the key was taken back, say."""
+        if not self.refused and error.exit_code != UnreachableError.exit_code:
+            self.refused = True
+            text = f"{error}; positions stay under their stops, and the bot can do nothing for them"
+            log.error("credentials: %s", text)
+            self.tell(Level.CRITICAL, "credentials_refused", text, now)
 
     def in_doubt(self) -> bool:
         """Return whether an order waits for the exchange's word."""

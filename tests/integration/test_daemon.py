@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.journal_reader import JournalReader
+from bot.adapters.kucoin_client import CredentialsError
 from bot.adapters.outbox import MOST_FILES, ulid
 from bot.adapters.systemd import Notifier
 from bot.core.errors import UnreachableError
@@ -175,6 +176,26 @@ def test_a_message_that_could_not_be_left_is_not_taken_for_told(
     drill.turn()
     assert journal.untold() == []
     check_told(tmp_path, drill.state.symbols)
+
+
+def test_a_key_that_is_refused_while_the_bot_runs_calls_a_person_once(
+    drill: Drill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise CredentialsError("KuCoin 400006: the key is bound to another address")
+
+    for _ in range(2):  # episodes
+        with monkeypatch.context() as patched:
+            patched.setattr(drill.venue, "snapshot", refused)
+            for _ in range(20):
+                drill.turn()
+            assert Cause.EXCHANGE_UNREACHABLE in drill.state.modes.causes
+        for _ in range(20):
+            drill.turn()
+        assert Cause.EXCHANGE_UNREACHABLE not in drill.state.modes.causes
+    told = [m for m in messages(tmp_path) if m["kind"] == "credentials_refused"]
+    assert [m["severity"] for m in told] == ["CRITICAL", "CRITICAL"]
+    assert all("400006" in m["body"] for m in told)
 
 
 def test_messages_are_pruned_at_the_start_and_every_hour(drill: Drill, tmp_path: Path) -> None:
