@@ -6,11 +6,16 @@ table below is the list of all metrics; what is published and what is listed mus
 
 import errno
 import json
+import logging
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, override
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,7 +23,15 @@ from prometheus_client.registry import Collector
 
 from bot.core.errors import BotError, InputError
 
+log = logging.getLogger("radbot")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_CLIENTS = 32
+"""more at once are hung up on: any user of the host may come here, and threads and handles are
+those of the bot"""
+CLIENT_S = 5.0
+"""a client that is not done after so long is hung up on, however busily it sends"""
+NO_HANDLE_S = 0.1
+"""pause where no handle is left for a client: it stays there, and would be asked for at once"""
 Samples = Mapping[tuple[str, ...], float]
 
 # name without the prefix: (type, labels, help). Base units; a share is a ratio from 0 to 1.
@@ -147,7 +160,7 @@ class PublishedCollector(Collector):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = 5.0
+    timeout = CLIENT_S
     server: "MetricsServer"
 
     def do_GET(self) -> None:
@@ -174,6 +187,7 @@ class MetricsServer(ThreadingHTTPServer):
     """Serves until `close`. `port` is the real one when 0 was asked for."""
 
     daemon_threads = True
+    request_queue_size = MOST_CLIENTS
 
     def __init__(
         self,
@@ -190,6 +204,8 @@ class MetricsServer(ThreadingHTTPServer):
             raise kind(
                 f"metrics: expected a free port on {host}, was {port}: {error.strerror}"
             ) from error
+        self.clients: dict[socket.socket, float] = {}
+        """who is being served, and since when (monotonic)"""
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(PublishedCollector(read))
         self.read, self.monotonic, self.stalled_s = read, monotonic, stalled_s
@@ -204,6 +220,44 @@ class MetricsServer(ThreadingHTTPServer):
         ready = bool(picture.health.get("ready")) and not stalled
         body = {**picture.health, "ready": ready, "stalled": stalled, "age_s": round(age, 3)}
         return (200 if ready else 503), body
+
+    @override
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(NO_HANDLE_S)
+            raise
+
+    @override
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Return whether there is room for one more; it is hung up on otherwise."""
+        return len(self.clients) < MOST_CLIENTS
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.clients[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        self.clients.pop(request, None)
+        super().shutdown_request(request)
+
+    @override
+    def service_actions(self) -> None:
+        """Hang up on who takes too long; called about twice a second, and for each client."""
+        oldest = time.monotonic() - CLIENT_S
+        for client, since in list(self.clients.items()):
+            if since < oldest:
+                with suppress(OSError):  # its thread was faster
+                    client.shutdown(socket.SHUT_RDWR)
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, unless it is only a client that went away."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("metrics: a request has failed")
 
     def close(self) -> None:
         """Stop serving."""

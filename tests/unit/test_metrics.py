@@ -1,15 +1,22 @@
 """Metrics and health: complete from the first scrape, named by the rules, served past a hang."""
 
 import json
+import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.adapters.metrics import TABLE, MetricsServer
+from bot.adapters import metrics
+from bot.adapters.metrics import CLIENT_S, MOST_CLIENTS, TABLE, MetricsServer, Published
 from bot.core.modes import Cause
+from tests.support.crash import in_child
+from tests.support.handles import without_handles
 from tests.support.pictures import IDENTITY, first_picture, get, rich_picture
 
 MOST_SERIES = 300  # with ten symbols
@@ -126,3 +133,79 @@ def test_not_ready_is_no_hang(server: MetricsServer, stuck: Stuck) -> None:
     code, body = get(server, "/healthz")
     assert code == 503
     assert (json.loads(body)["ready"], json.loads(body)["stalled"]) == (False, False)
+
+
+def silent(server: MetricsServer) -> socket.socket:
+    """Return a client that has begun to ask, and does not go on."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=10.0)
+    client.sendall(b"GET /met")
+    return client
+
+
+def serving() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_who_does_not_finish_takes_neither_threads_nor_handles_nor_the_next_scrape(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, handles = serving(), len(os.listdir("/dev/fd"))
+    with ExitStack() as all_of_them:
+        clients = [all_of_them.enter_context(silent(server)) for _ in range(MOST_CLIENTS)]
+        more = [all_of_them.enter_context(silent(server)) for _ in range(20)]
+        for client in more:  # there is no room: hung up on at once
+            client.settimeout(CLIENT_S / 2.0)
+            with suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        assert serving() - before <= MOST_CLIENTS
+        assert len(os.listdir("/dev/fd")) - handles <= len(clients) + len(more) + MOST_CLIENTS
+        monkeypatch.setattr(metrics, "CLIENT_S", 1.0)
+        end = time.monotonic() + 10.0
+        while serving() > before and time.monotonic() < end:
+            for client in clients:
+                with suppress(OSError):  # busily, a letter at a time
+                    client.sendall(b"x")
+            time.sleep(0.05)
+        assert serving() == before
+        assert get(server, "/metrics")[0] == 200
+
+
+def test_a_client_that_goes_away_is_no_news(
+    server: MetricsServer,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = serving()
+    for _ in range(10):
+        client = silent(server)
+        while serving() == before:
+            time.sleep(0.01)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # by a reset
+        while serving() > before:
+            time.sleep(0.01)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.text == ""
+
+
+def test_what_fails_inside_is_logged(stuck: Stuck, caplog: pytest.LogCaptureFixture) -> None:
+    broken = MetricsServer("127.0.0.1", 0, lambda: 1 / 0, stuck.monotonic, STALLED_S)  # type: ignore
+    with broken.socket, suppress(OSError):
+        get(broken, "/metrics")
+    broken.close()
+    assert "metrics: a request has failed" in caplog.text
+
+
+def test_a_client_for_whom_no_handle_is_left_is_waited_for() -> None:
+    """In a child, because its handles are taken away."""
+
+    def serve() -> None:
+        server = MetricsServer("127.0.0.1", 0, Published, time.monotonic, STALLED_S)
+        client = socket.socket()
+        with without_handles():
+            client.connect(("127.0.0.1", server.port))
+            began = time.process_time()
+            time.sleep(1.0)
+            assert time.process_time() - began < 0.5
+
+    assert in_child(serve) == 0
