@@ -32,6 +32,8 @@ MOST_CLIENTS = 32
 """more at once are turned away, so that threads cannot grow without bound"""
 CLIENT_S = 5.0
 """a client that neither asks nor reads for so long is hung up on"""
+NO_HANDLE_S = 0.1
+"""pause where no handle is left for a client: it stays there, and would be asked for at once"""
 
 
 class ControlUnavailable(BotError):  # noqa: N818  (a state of the bot rather than a mistake)
@@ -96,8 +98,12 @@ class ControlServer:
             ready, _, _ = select.select([self.listener, self._wakened], [], [])
             if self._wakened in ready:
                 return
-            with suppress(OSError):  # the client may be gone again, or files may be scarce
+            try:
                 client, _ = self.listener.accept()
+            except OSError:  # it may be gone again, or handles may be scarce
+                time.sleep(NO_HANDLE_S)
+                continue
+            with suppress(OSError):
                 self._welcome(client)
 
     def _welcome(self, client: socket.socket) -> None:

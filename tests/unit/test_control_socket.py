@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from bot.adapters.control_socket import (
     ask,
 )
 from bot.core.errors import InputError
+from tests.support.crash import in_child
+from tests.support.handles import without_handles
 
 LONG_S = 30.0  # no test waits that long unless something is broken
 
@@ -255,3 +258,19 @@ def test_many_are_served_at_once_and_too_many_are_turned_away(path: Path) -> Non
         for client in clients:
             client.join(LONG_S)
     assert answers == [[{"done": True}]] * MOST_CLIENTS
+
+
+def test_a_client_for_whom_no_handle_is_left_is_waited_for(path: Path) -> None:
+    """In a child, because its handles are taken away."""
+
+    def serve() -> None:
+        with serving(path), closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as client:
+            with without_handles():
+                client.connect(os.fspath(path))
+                began = time.process_time()
+                time.sleep(1.0)
+                assert time.process_time() - began < 0.5
+            client.sendall(b'{"command": "x"}\n')
+            assert client.makefile().readline() == '{"first": "x"}\n'
+
+    assert in_child(serve) == 0
