@@ -1,7 +1,8 @@
 """Latches: the kill switch as a file, outside of every process and database (DESIGN section 6).
 
 A hung bot may hold the journal, and a full disk must not stop a kill: the latch is written into a
-reserve that was allocated beforehand, and then renamed, which needs no new block.
+reserve that was allocated beforehand, and then renamed, which needs no new block. Where even that
+is gone, an empty file is a latch, too.
 """
 
 import json
@@ -79,7 +80,8 @@ class Latches:
         try:
             with suppress(OSError):  # no matter of rights stops a kill
                 give(handle, self.folder)
-            os.write(handle, body)
+            with suppress(OSError):  # without a reserve: latched, for a reason that is not kept
+                os.write(handle, body)
             os.fsync(handle)
         finally:
             os.close(handle)

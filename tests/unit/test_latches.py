@@ -6,6 +6,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_a_pull_needs_no_room_on_the_disk(latches: Latches) -> None:
     assert latch is not None
     assert latch.reason == "full"
     assert os.stat(latches.file).st_size == 4096
+
+
+def test_a_pull_without_room_and_reserve_latches_all_the_same(latches: Latches) -> None:
+    """As after a resume on a full disk: the block of the last latch was taken by somebody else."""
+    latches.reserve.unlink()
+
+    def pull_without_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        with suppress(OSError):  # which could not even be told
+            latches.pull("kill_switch", "full", "test", 1)
+
+    assert in_child(pull_without_room) == 0
+    assert latches.pulled
+    latch = latches.read()
+    assert latch is not None
+    assert latch.cause == UNREADABLE
 
 
 def test_only_one_of_many_pulls_wins(latches: Latches) -> None:
