@@ -63,9 +63,12 @@ class InstanceLock:
             os.close(handle)
             raise LockedError(_refusal(path, _note(path))) from error
         body = {"pid": os.getpid(), "since": int(time.time()), **note}
-        os.ftruncate(handle, 0)
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without its note
-            os.pwrite(handle, json.dumps(body).encode(), 0)
+        # Over the last one, which needs no room on a full disk: a kill must know whom to end.
+        text = json.dumps(body).encode().ljust(os.fstat(handle).st_size)
+        try:
+            os.pwrite(handle, text, 0)
+        except OSError:  # no room all the same: the lock holds without its note
+            os.ftruncate(handle, 0)
         return cls(path, handle)
 
     def release(self) -> None:

@@ -30,6 +30,42 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
     InstanceLock.acquire(path, {}).release()
 
 
+def test_who_holds_it_is_known_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    InstanceLock.acquire(path, {"state": "a folder with a long name"}).release()
+    write = os.pwrite
+
+    def full(handle: int, text: bytes, at: int) -> int:
+        if at + len(text) > os.fstat(handle).st_size:
+            raise OSError(28, "No space left on device")
+        return write(handle, text, at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = InstanceLock.acquire(path, {})
+    note = holder(path)
+    assert note is not None
+    assert note["pid"] == os.getpid()
+    assert "state" not in note
+    lock.release()
+
+
+def test_a_note_that_cannot_be_written_names_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    InstanceLock.acquire(path, {}).release()
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = InstanceLock.acquire(path, {})
+    assert holder(path) == {}
+    lock.release()
+
+
 def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     reader, writer = os.pipe()
