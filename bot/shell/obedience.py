@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bot.adapters.latches import Latches
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Operator
-from bot.shell.control import Commands, Request
+from bot.shell.control import LONGEST_S, Commands, Request
 from bot.shell.engine import Engine
 
 log = logging.getLogger("radbot")
@@ -85,12 +85,14 @@ class Obedience:
         return ""
 
     def finished(self, one: Waiting) -> bool:
-        """Tell how a kill or close goes; return whether it is done."""
+        """Tell how a kill or close goes; return whether it is done, or nobody waits any longer."""
         state = self.engine.state
         held = [k for k in one.symbols if state.world.positions[k].side != FLAT]
         seconds = round(self.monotonic() - one.began, 3)
         if not held and not any(state.live_orders(k) for k in one.symbols):
             one.request.finish({"flat": True, "seconds": seconds, "mode": state.modes.name})
+            return True
+        if seconds > LONGEST_S:  # its asker was told so; the core goes on closing
             return True
         if len(held) != one.left:
             one.left = len(held)

@@ -35,9 +35,11 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.state import State
+from bot.shell.control import LONGEST_S, Request
 from bot.shell.daemon import EXTEND_S, PRUNE_S, READY_S
 from bot.shell.ending import REST_S, come_to_rest, unrest
 from bot.shell.engine import Outcome
+from bot.shell.obedience import Waiting
 from bot.shell.untold import tell_untold
 from bot.sim.faults import Moment
 from tests.support.drills import CONFIG, INSTALLATION, STEP_MS, Drill
@@ -482,6 +484,19 @@ def test_a_latch_that_nobody_told_of_flattens_a_running_bot(drill: Drill) -> Non
     drill.turn()
     assert all(held.side == FLAT for held in drill.market.exchange.ledger.held)
     assert drill.venue.counts[Role.ENTRY, Moment.SEND] == sent
+
+
+def test_who_has_stopped_waiting_for_an_order_is_forgotten(drill: Drill) -> None:
+    into_a_position(drill)
+    obedience = drill.daemon.parts.obedience
+    held = drill.state.held
+    obedience.waiting.append(Waiting(Request("close", {}), held, drill.clock.monotonic()))
+    obedience.obey(drill.state.now_ms)
+    assert len(obedience.waiting) == 1
+    drill.clock.now_ms += int(LONGEST_S * 1000.0) + 1
+    obedience.obey(drill.state.now_ms)
+    assert drill.state.held == held
+    assert obedience.waiting == []
 
 
 def test_an_end_with_something_half_done_is_told(drill: Drill, tmp_path: Path) -> None:
