@@ -8,9 +8,12 @@ import json
 import logging
 import logging.handlers
 import re
+import sys
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol, override
 
 REDACTED = "[redacted]"
@@ -134,3 +137,23 @@ def set_up(stream: Stream, *, as_json: bool, secrets: Iterable[str] = ()) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+
+
+def log_uncaught() -> None:
+    """Let what ends the process, or a thread of it, be a line of the log as everything else: whole,
+    and without secrets."""
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda found: _uncaught(
+        found.exc_type, found.exc_value, found.exc_traceback
+    )
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    error = error or kind()
+    if issubclass(kind, Exception) and logging.getLogger().handlers:
+        log = logging.getLogger("radbot")
+        log.critical("ended by an exception", exc_info=(kind, error, trace))
+    else:  # a command without a log, or Ctrl-C
+        sys.__excepthook__(kind, error, trace)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -340,7 +341,11 @@ def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:
     if args.managed and code == InputError.exit_code:
         code = REFUSED
     # A configuration has one line for each error, each with its own place.
-    print(error if isinstance(error, ConfigError) else f"{prog}: {error}", file=sys.stderr)
+    text = str(error) if isinstance(error, ConfigError) else f"{prog}: {error}"
+    if "JOURNAL_STREAM" in os.environ and logging.getLogger().handlers:
+        logging.getLogger("radbot").critical(text)
+    else:
+        print(text, file=sys.stderr)
     if getattr(args, "json", False):
         print(json.dumps({"error": str(error), "code": code}))
     return code

@@ -1,8 +1,11 @@
 """Logs: one line for each record, and no secret in any of them."""
 
+import argparse
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.adapters.locks import LockedError
 from bot.adapters.logs import REDACTED, LineFormatter, file_handler, redact, set_up
+from bot.shell.cli import failed
 
+ROOT = Path(__file__).parents[2]
 SECRET = 'p4ss"phräse\n9'
 
 
@@ -93,6 +99,63 @@ def test_tracebacks_are_in_and_clean(root: logging.Logger) -> None:
         logging.getLogger("radbot").exception("failed")
     told = json.loads(out.getvalue())
     assert "ValueError: wrong [redacted]" in told["exception"]
+
+
+DIES = """
+import sys, threading
+from bot.adapters.logs import set_up
+from bot.shell import cli
+
+def dies(argv=None):
+    set_up(sys.stderr, as_json=True, secrets=["hunter2hunter2"])
+    other = threading.Thread(target=int, args=("token=abc123",))
+    other.start()
+    other.join()
+    raise ValueError("wrong hunter2hunter2")
+
+cli.main = dies
+import runpy
+runpy.run_module("bot", run_name="__main__")
+"""
+
+
+def test_what_ends_the_process_or_a_thread_is_a_clean_line_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DIES], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 1
+    first, second = (json.loads(text) for text in done.stderr.splitlines())
+    assert (first["level"], second["level"]) == ("CRITICAL", "CRITICAL")
+    assert "token=[redacted]" in first["exception"]
+    assert "ValueError: wrong [redacted]" in second["exception"]
+    assert "abc123" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_why_a_service_ends_is_a_line_of_its_log(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = io.StringIO()
+    set_up(out, as_json=True, secrets=[SECRET])
+    args = argparse.Namespace(managed=True, json=False)
+    error = LockedError(f"another one: {SECRET}")
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
+    assert failed("radbot", args, error) == 75
+    told = json.loads(out.getvalue())
+    assert (told["level"], told["message"]) == ("CRITICAL", "radbot: another one: [redacted]")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.delenv("JOURNAL_STREAM")
+    assert failed("radbot", args, LockedError("another one")) == 75
+    assert capsys.readouterr().err == "radbot: another one\n"
+
+
+def test_what_a_command_without_a_log_dies_of_is_told_as_usual() -> None:
+    code = DIES.replace("set_up(", "(lambda *_, **__: 0)(")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("ValueError: wrong hunter2hunter2\n")
 
 
 def test_a_wrong_format_and_a_broken_stream_harm_nobody(root: logging.Logger) -> None:
