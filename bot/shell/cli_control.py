@@ -54,8 +54,8 @@ HELP = {
     "resume": "take back kill, halt and what else waits for a person",
 }
 ENDING = {
-    "kill": "exit codes: 0 flat, verified; 2 bad input; 75 not flat, or not known: it says what is "
-    "left",
+    "kill": "exit codes: 0 flat, verified, and latched; 2 bad input; 75 not flat, not latched, or "
+    "not known: it says what is left",
     "close": "exit codes: 0 closed, verified; 2 bad input; 75 not closed, or not known",
 }
 
@@ -327,7 +327,7 @@ def report(args: argparse.Namespace, folder: Path, answer: Plain) -> int:
             print("latched: the bot stays flat until `radbot resume --reason TEXT`")
         else:
             print("NOT LATCHED: the next start of the bot would trade again", file=sys.stderr)
-    return 0 if flat else TRY_AGAIN
+    return 0 if flat and answer.get("latched", True) else TRY_AGAIN
 
 
 def order_command(args: argparse.Namespace) -> int:

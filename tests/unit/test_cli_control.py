@@ -335,7 +335,7 @@ def test_a_kill_that_could_not_be_latched_says_so(
 
     monkeypatch.setattr(Latches, "pull", full)
     code, answer = run_json(capsys, "kill")
-    assert (code, answer["flat"], answer["latched"]) == (0, True, False)
+    assert (code, answer["flat"], answer["latched"]) == (75, True, False)
     _, out, err = run(capsys, "kill")
     assert "NOT LATCHED" in err
     assert "latched" not in out
