@@ -45,6 +45,11 @@ TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "resident_memory_bytes": ("gauge", (), "Resident memory of the process."),
     "memory_limit_bytes": ("gauge", (), "Resident memory above which the process restarts."),
     "ready": ("gauge", (), "1 when recovery is over and the loop may enter positions."),
+    "loop_age_seconds": (
+        "gauge",
+        (),
+        "Since the loop drew this picture; what else is here is of then, and ages grow with it.",
+    ),
     "mode": ("gauge", ("mode",), "1 for the operating mode in force."),
     "cause_active": ("gauge", ("cause",), "1 for each cause that holds the bot back."),
     "latched": ("gauge", (), "1 while the kill switch is latched."),
@@ -124,6 +129,9 @@ TABLE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "collisions_total": ("counter", ("kind",), "Collisions of strategies by kind."),
     "collisions_unresolved_total": ("counter", (), "Must be 0 always."),
 }
+AGES = ("reconcile_age_seconds", "data_age_seconds", "websocket_push_age_seconds")
+UNCOVERED = ("uncovered_seconds", "unprotected_seconds")
+"""ages, where they are not 0"""
 
 
 class PortTakenError(BotError):
@@ -143,18 +151,38 @@ class Published:
     """monotonic, seconds"""
 
 
+def at_age(samples: Mapping[str, Samples], age: float, stalled_s: float) -> dict[str, Samples]:
+    """Return what a picture of `age` seconds says now: a loop that hangs cannot draw that it does.
+
+    >>> at_age({"reconcile_age_seconds": {(): 1.0}, "ready": {(): 1.0}}, 30.0, 20.0)["ready"]
+    {(): 0.0}
+    """
+    now: dict[str, Samples] = {**samples, "loop_age_seconds": {(): age}}
+    for name in (*AGES, *UNCOVERED):
+        now[name] = {
+            labels: seconds + age if seconds > 0.0 or name in AGES else seconds
+            for labels, seconds in samples.get(name, {}).items()
+        }
+    if age > stalled_s:
+        now["ready"] = {(): 0.0}
+    return now
+
+
 class PublishedCollector(Collector):
     """Turns the newest picture into metric families."""
 
-    def __init__(self, read: Callable[[], Published]) -> None:
-        self.read = read
+    def __init__(
+        self, read: Callable[[], Published], monotonic: Callable[[], float], stalled_s: float
+    ) -> None:
+        self.read, self.monotonic, self.stalled_s = read, monotonic, stalled_s
 
     def collect(self) -> Iterable[Metric]:
         picture = self.read()
+        samples = at_age(picture.samples, self.monotonic() - picture.at, self.stalled_s)
         for name, (kind, labels, text) in TABLE.items():
             build = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
             family = build(f"radbot_{name}", text, labels=labels)
-            for values, number in picture.samples.get(name, {}).items():
+            for values, number in samples.get(name, {}).items():
                 family.add_metric(values, number)
             yield family
 
@@ -207,7 +235,7 @@ class MetricsServer(ThreadingHTTPServer):
         self.clients: dict[socket.socket, float] = {}
         """who is being served, and since when (monotonic)"""
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(PublishedCollector(read))
+        self.registry.register(PublishedCollector(read, monotonic, stalled_s))
         self.read, self.monotonic, self.stalled_s = read, monotonic, stalled_s
         self.port: int = self.server_address[1]
         threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()

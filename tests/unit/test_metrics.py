@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +20,7 @@ from tests.support.crash import in_child
 from tests.support.handles import without_handles
 from tests.support.pictures import IDENTITY, first_picture, get, rich_picture
 
+GIVEN_BY_PAGE = "loop_age_seconds"
 MOST_SERIES = 300  # with ten symbols
 STALLED_S = 20.0
 UNITS = ("_seconds", "_bytes", "_ratio", "_usdt", "_total", "_info")
@@ -54,7 +56,7 @@ def server(stuck: Stuck) -> Iterator[MetricsServer]:
 
 
 def test_everything_in_the_table_is_published_and_nothing_else() -> None:
-    assert set(rich_picture().samples) == set(TABLE)
+    assert {*rich_picture().samples, GIVEN_BY_PAGE} == set(TABLE)
 
 
 def test_names_and_help_keep_the_rules() -> None:
@@ -85,7 +87,7 @@ def test_the_first_picture_has_every_series_and_there_are_not_many() -> None:
     assert sum(len(found) for found in samples.values()) < MOST_SERIES
     later = rich_picture().samples
     absent = {"win_rate_ratio", "trade_duration_average_seconds", "sharpe_ratio"}  # undefined yet
-    absent |= {"websocket_push_age_seconds"}
+    absent |= {"websocket_push_age_seconds", GIVEN_BY_PAGE}
     for name, (_, labels, _) in TABLE.items():
         if labels == ("symbol",):
             assert set(samples[name]) == {(f"S{k}-USDT-PERP",) for k in range(symbols)}
@@ -105,6 +107,26 @@ def test_health_tells_a_hang_from_readiness(server: MetricsServer, stuck: Stuck)
     assert code == 503
     assert json.loads(body)["stalled"]
     assert get(server, "/else")[0] == 404
+
+
+def test_the_page_tells_a_hang_too(server: MetricsServer, stuck: Stuck) -> None:
+    uncovered = {("A-USDT-PERP",): 2.0, ("B-USDT-PERP",): 0.0}
+    was = {"data_age_seconds": {(): 1.0}, "uncovered_seconds": uncovered}
+    stuck.picture = replace(stuck.picture, samples={**stuck.picture.samples, **was})
+    for age, ready in ((3.0, 1.0), (STALLED_S + 1.0, 0.0)):
+        stuck.age = age
+        _, page = get(server, "/metrics")
+        told = {
+            (sample.name, sample.labels.get("symbol")): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+        }
+        assert told["radbot_ready", None] == ready
+        assert told["radbot_loop_age_seconds", None] == age
+        assert told["radbot_data_age_seconds", None] == 1.0 + age
+        assert told["radbot_reconcile_age_seconds", None] >= age
+        assert told["radbot_uncovered_seconds", "A-USDT-PERP"] == 2.0 + age
+        assert told["radbot_uncovered_seconds", "B-USDT-PERP"] == 0.0
 
 
 def test_a_stuck_loop_does_not_hold_up_a_scrape(server: MetricsServer, stuck: Stuck) -> None:
