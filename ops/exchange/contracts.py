@@ -13,7 +13,7 @@ from ops.exchange.names import (
     wire_base,
     wire_symbol,
 )
-from ops.exchange.validation import MAX_SIZE, PRICE_BAND
+from ops.exchange.validation import MAX_PRICE, MAX_SIZE, PRICE_BAND
 
 BOOK_LEVELS = 25
 RISK_LIMIT = 100_000_000  # USDT; one level that nobody reaches
@@ -74,7 +74,7 @@ def _fees_and_limits(market: Market, k: int) -> dict[str, Any]:
         "makerFixFee": 0.0,
         "settlementFee": None,
         "maxOrderQty": MAX_SIZE,
-        "maxPrice": 1_000_000.0,
+        "maxPrice": MAX_PRICE,
         "initialMargin": round(1.0 / spec.max_leverage, 6),
         "maintainMargin": spec.maintenance_rate,
         "maxLeverage": int(spec.max_leverage),

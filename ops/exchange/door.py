@@ -125,6 +125,8 @@ def _order_of(account: Account, draft: Draft, k: int, now: int) -> WireOrder:
         stop=draft.stop,
         stop_price=draft.stop_price,
         stop_price_type=draft.stop_price_type,
+        hidden=draft.hidden,
+        visible_size=draft.visible_size,
         remark=draft.remark,
     )
 

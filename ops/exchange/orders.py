@@ -57,6 +57,9 @@ class WireOrder:
     stop: str = ""
     stop_price: float = 0.0
     stop_price_type: str = ""
+    hidden: bool = False
+    visible_size: int = 0
+    """what an iceberg shows; 0: it is none"""
     remark: str | None = None
     exits: tuple["AttachedExit", ...] = ()
     """stops that close the position, placed once this order has filled"""
@@ -123,12 +126,12 @@ def order_view(order: WireOrder, spec: Spec) -> dict[str, Any]:
         "stopPrice": decimal_text(order.stop_price) if order.stop else None,
         "timeInForce": order.time_in_force,
         "postOnly": order.post_only,
-        "hidden": False,
-        "iceberg": False,
+        "hidden": order.hidden,
+        "iceberg": order.visible_size > 0,
         "leverage": decimal_text(order.leverage),
         "forceHold": False,
         "closeOrder": order.close_order,
-        "visibleSize": 0,
+        "visibleSize": order.visible_size,
         "clientOid": order.client_oid,
         "remark": order.remark,
         "tags": None,

@@ -17,6 +17,7 @@ from ops.exchange.refusal import RefusedError, bad_parameter
 CLIENT_OID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 PRICE_BAND = 0.05  # of the mark price
 MAX_SIZE = 1_000_000  # contracts of one order
+MAX_PRICE = 1_000_000.0  # USDT; every contract says the same
 MAX_OPEN_ORDERS = 100  # limit orders of one contract
 MAX_STOP_ORDERS = 200
 STOP_PRICE_TYPES = ("TP", "MP", "IP")
@@ -43,6 +44,9 @@ class Draft:
     stop: str
     stop_price: float
     stop_price_type: str
+    hidden: bool
+    visible_size: int
+    """of an iceberg, which shows so many contracts; 0: it is none"""
     remark: str | None
 
     @property
@@ -85,22 +89,27 @@ def read_draft(body: dict[str, Any], spec: Spec, mark: float) -> Draft:
     if time_in_force not in ("GTC", "IOC"):
         raise bad_parameter(f"timeInForce: expected GTC or IOC, was {time_in_force!r}")
     reduce_only = _flag(body, "reduceOnly")
+    size = 0 if close_order else _size(body, spec, price or mark)
+    post_only = _flag(body, "postOnly") and time_in_force != "IOC"
+    hidden, visible_size = _read_display(body, size, post_only=post_only)
     remark = body.get("remark")
     return Draft(
         client_oid=_client_oid(body),
         kind=kind,
         side=0 if close_order else _side(body),
-        size=0 if close_order else _size(body, spec, price or mark),
+        size=size,
         price=price,
         leverage=_leverage(body, spec, reduce_only or close_order),
         margin_mode=_margin_mode(body),
         reduce_only=reduce_only,
         close_order=close_order,
-        post_only=_flag(body, "postOnly") and time_in_force != "IOC",
+        post_only=post_only,
         time_in_force=time_in_force,
         stop=stop,
         stop_price=stop_price,
         stop_price_type=stop_price_type,
+        hidden=hidden,
+        visible_size=visible_size,
         remark=None if remark is None else str(remark)[:100],
     )
 
@@ -143,9 +152,11 @@ def number(body: dict[str, Any], key: str) -> float:
 
 
 def check_price(price: float, key: str, spec: Spec) -> None:
-    """Raise RefusedError when a price is not on the grid."""
-    if not 0.0 < price < 1e9:
+    """Raise RefusedError when a price is above the contract's highest, or not on the grid."""
+    if price <= 0.0:
         raise bad_parameter(f"{key}: expected a price above 0, was {price!r}")
+    if price > MAX_PRICE:
+        raise RefusedError("300011", f"{key} cannot be above {MAX_PRICE:.8g}")
     if not on_tick(price, spec):
         raise bad_parameter(f"{key}: expected a multiple of the tick size, was {price!r}")
 
@@ -212,6 +223,19 @@ def _read_stop(body: dict[str, Any], spec: Spec) -> tuple[str, float, str]:
     if kind not in STOP_PRICE_TYPES:
         raise bad_parameter(f"stopPriceType: expected TP, MP or IP, was {kind!r}")
     return str(stop), stop_price, str(kind)
+
+
+def _read_display(body: dict[str, Any], size: int, *, post_only: bool) -> tuple[bool, int]:
+    """Return whether an order is hidden, and how much of an iceberg shows; 0 for no iceberg."""
+    hidden, iceberg = _flag(body, "hidden"), _flag(body, "iceberg")
+    if post_only and (hidden or iceberg):
+        raise bad_parameter("postOnly: expected neither hidden nor iceberg with it")
+    if not iceberg:
+        return hidden, 0
+    visible = number(body, "visibleSize")
+    if visible != int(visible) or visible < 1.0 or (size and visible > size):
+        raise bad_parameter(f"visibleSize: expected contracts of the order, was {visible:g}")
+    return hidden, int(visible)
 
 
 def _flag(body: dict[str, Any], key: str) -> bool:
