@@ -214,6 +214,35 @@ def funding_view(market: Market, k: int, now: int) -> dict[str, Any]:
     }
 
 
+def unified_funding_view(market: Market, k: int, now: int) -> dict[str, Any]:
+    """Return a funding rate as `GET /api/ua/v2/market/funding-rate` lists it."""
+    _, rate = market.settled(k, now)
+    return {
+        "symbol": wire_symbol(market.symbols[k]),
+        "nextFundingRate": decimal_text(rate),
+        "fundingTime": next_settlement(now),
+        "fundingRateCap": decimal_text(RATE_CAP),
+        "fundingRateFloor": decimal_text(-RATE_CAP),
+        "currentGranularity": FUNDING_INTERVAL_MS,
+        "newGranularity": None,
+        "newGranularityStartTime": None,
+    }
+
+
+def tier_view(market: Market, k: int) -> dict[str, Any]:
+    """Return the one risk level as `GET /api/ua/v1/market/position-tiers` lists it."""
+    spec = market.exchange.specs[k]
+    return {
+        "symbol": wire_symbol(market.symbols[k]),
+        "tier": 1,
+        "maxSize": str(RISK_LIMIT),
+        "minSize": "0",
+        "maxLeverage": decimal_text(spec.max_leverage),
+        "initialMarginRate": decimal_text(round(1.0 / spec.max_leverage, 6)),
+        "maintainMarginRate": decimal_text(spec.maintenance_rate),
+    }
+
+
 def risk_view(market: Market, k: int) -> dict[str, Any]:
     """Return the one risk level as `GET /api/v1/contracts/risk-limit/{symbol}` shows it."""
     spec = market.exchange.specs[k]

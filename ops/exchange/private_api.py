@@ -165,6 +165,12 @@ def change_margin(wire: Wire, call: Call) -> Any:
     raise not_simulated("margin beyond a position's entry value over its leverage")
 
 
+def most_withdrawn(wire: Wire, call: Call) -> Any:
+    """GET /api/v1/margin/maxWithdrawMargin: nothing, a position keeps the margin it began with"""
+    _index(wire, call)
+    return "0"
+
+
 def transfer_in(wire: Wire, call: Call) -> Any:
     """POST /api/v1/transfer-in"""
     wire.account.transfer(_amount(call), call.now, "Transferred from Trading Account")
@@ -231,6 +237,7 @@ ROUTES = [
     Route("GET", "/api/v2/position/getPositionMode", position_mode, Pool.FUTURES, 2),
     Route("POST", "/api/v2/position/switchPositionMode", switch_position_mode, Pool.FUTURES, 2),
     Route("POST", "/api/v1/position/margin/deposit-margin", change_margin, Pool.FUTURES, 4),
+    Route("GET", "/api/v1/margin/maxWithdrawMargin", most_withdrawn, Pool.FUTURES, 10),
     Route("POST", "/api/v1/margin/withdrawMargin", change_margin, Pool.FUTURES, 10),
     Route("POST", "/api/v1/transfer-in", transfer_in, Pool.MANAGEMENT, 20),
     Route("POST", "/api/v2/transfer-out", transfer_out, Pool.MANAGEMENT, 20),

@@ -4,9 +4,11 @@ from typing import Any
 
 from ops.exchange import private_api
 from ops.exchange.calls import Call, Route
+from ops.exchange.contracts import tier_view, unified_funding_view
 from ops.exchange.limits import Pool
 from ops.exchange.names import wire_base, wire_symbol
 from ops.exchange.public_api import status, timestamp
+from ops.exchange.refusal import bad_parameter
 from ops.exchange.wire import Wire
 
 
@@ -77,13 +79,38 @@ def universal_transfer(wire: Wire, call: Call) -> Any:
 
 def open_interest(wire: Wire, call: Call) -> Any:
     """GET /api/ua/v1/market/open-interest"""
+    names = [wire_symbol(wire.market.symbols[k]) for k in _wanted(wire, call)]
+    return [{"symbol": name, "openInterest": "0", "ts": call.now} for name in names]
+
+
+def funding_rates(wire: Wire, call: Call) -> Any:
+    """GET /api/ua/v2/market/funding-rate"""
+    return [unified_funding_view(wire.market, k, call.now) for k in _wanted(wire, call)]
+
+
+def position_tiers(wire: Wire, call: Call) -> Any:
+    """GET /api/ua/v1/market/position-tiers of contracts, for cross margin alone"""
+    if call.text("tradeType") != "FUTURES" or call.text("marginMode") != "CROSS":
+        raise bad_parameter("expected tradeType FUTURES and marginMode CROSS")
+    for name in call.text("symbol").split(","):
+        wire.market.index(name)
+    return [tier_view(wire.market, k) for k in _wanted(wire, call)]
+
+
+def spot_marks(wire: Wire, call: Call) -> Any:
+    """GET /api/v3/mark-price/all-symbols: of the spot market, which knows no contracts"""
+    coins = [wire_base(symbol).replace("XBT", "BTC") for symbol in wire.market.symbols]
+    return [
+        {"symbol": f"{coin}-USDT", "timePoint": call.now, "value": wire.market.mark(k)}
+        for k, coin in enumerate(coins)
+    ]
+
+
+def _wanted(wire: Wire, call: Call) -> list[int]:
+    """Return the contracts that a call names, all of them when it names none."""
     wanted = call.params.get("symbol", "").split(",")
     names = [wire_symbol(symbol) for symbol in wire.market.symbols]
-    return [
-        {"symbol": name, "openInterest": "0", "ts": call.now}
-        for name in names
-        if wanted == [""] or name in wanted
-    ]
+    return [k for k, name in enumerate(names) if wanted == [""] or name in wanted]
 
 
 def bullet_public(wire: Wire, call: Call) -> Any:
@@ -101,6 +128,9 @@ ROUTES = [
     Route("GET", "/api/v1/status", status, Pool.PUBLIC, 3),
     Route("GET", "/api/v3/currencies", currencies, Pool.PUBLIC, 3),
     Route("GET", "/api/ua/v1/market/open-interest", open_interest, Pool.PUBLIC, 3),
+    Route("GET", "/api/ua/v2/market/funding-rate", funding_rates, Pool.PUBLIC, 3),
+    Route("GET", "/api/ua/v1/market/position-tiers", position_tiers, Pool.PUBLIC, 20),
+    Route("GET", "/api/v3/mark-price/all-symbols", spot_marks, Pool.PUBLIC, 10),
     Route("POST", "/api/v1/bullet-public", bullet_public, Pool.PUBLIC, 10),
     Route("GET", "/api/ua/v1/account/mode", account_mode, Pool.MANAGEMENT, 5),
     Route("GET", "/api/v1/user/api-key", key_information, Pool.MANAGEMENT, 20),

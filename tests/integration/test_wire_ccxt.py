@@ -87,6 +87,33 @@ def test_market_data() -> None:
     on(market(100.0, 101.0, (101.0, 103.5)), story)
 
 
+def test_market_data_of_the_spot_host() -> None:
+    async def story(client: Client) -> None:
+        ccxt = client.ccxt
+        client.advance(2 * MINUTE)
+        rates = await ccxt.fetch_funding_rates()
+        assert set(rates) == {SYMBOL, OTHER}
+        single = await ccxt.fetch_funding_rate(SYMBOL)
+        for key in ("symbol", "fundingRate", "fundingTimestamp", "interval"):
+            assert rates[SYMBOL][key] == single[key]
+        tiers = await ccxt.fetch_leverage_tiers([SYMBOL])
+        assert list(tiers) == [SYMBOL]
+        [tier] = tiers[SYMBOL]
+        [futures] = await ccxt.fetch_market_leverage_tiers(SYMBOL)
+        assert {**tier, "info": {}} == {**futures, "info": {}}
+        spot = await ccxt.fetch_mark_prices()  # those of the spot market alone
+        assert set(spot) == {"BTC/USDT", "ETH/USDT"}
+        mark = (await ccxt.fetch_mark_price(SYMBOL))["markPrice"]
+        assert spot["BTC/USDT"]["info"]["value"] == mark
+        unknown = {"tradeType": "FUTURES", "marginMode": "CROSS", "symbol": "NOUSDTM"}
+        asked = ccxt.utaGetMarketPositionTiers(unknown)
+        assert await client.code_of(asked) == "100003 ExchangeError"
+        most = await ccxt.futuresPrivateGetMarginMaxWithdrawMargin({"symbol": "XBTUSDTM"})
+        assert most["data"] == "0"
+
+    on(market(100.0, 100.0), story)
+
+
 def test_a_whole_life_from_entry_to_stop() -> None:
     async def story(client: Client) -> None:
         ccxt = client.ccxt
