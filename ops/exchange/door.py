@@ -11,7 +11,7 @@ from bot.sim.full_exchange import Terms, Trigger
 from ops.exchange.account import Account
 from ops.exchange.names import decimal_text, order_id, wire_symbol
 from ops.exchange.orders import WireOrder
-from ops.exchange.refusal import RefusedError
+from ops.exchange.refusal import RefusedError, bad_parameter
 from ops.exchange.validation import (
     MAX_OPEN_ORDERS,
     MAX_STOP_ORDERS,
@@ -21,7 +21,8 @@ from ops.exchange.validation import (
     read_exits,
 )
 
-WRONG_POSITION_MODE = "The order's position mode does not match the account's"
+NOT_ONE_WAY = "The order's position mode does not match the account's"
+NOT_HEDGED = "The order is in one-way mode, the account in hedge mode"
 WRONG_MARGIN_MODE = (
     "The order's margin mode does not match the selected one. Please switch and try again."
 )
@@ -85,9 +86,12 @@ def cancel(account: Account, order: WireOrder | None, now: int) -> WireOrder:
 
 
 def _check_modes(account: Account, draft: Draft, position_side: Any, k: int) -> None:
-    allowed = ("LONG", "SHORT") if account.hedged else ("BOTH",)
-    if position_side not in allowed:
-        raise RefusedError("330011", WRONG_POSITION_MODE)
+    if position_side not in ("BOTH", "LONG", "SHORT"):
+        raise bad_parameter(f"positionSide: expected BOTH, LONG or SHORT, was {position_side!r}")
+    if account.hedged and position_side == "BOTH":
+        raise RefusedError("330012", NOT_HEDGED)
+    if not account.hedged and position_side != "BOTH":
+        raise RefusedError("330011", NOT_ONE_WAY)
     if draft.margin_mode != account.margin_modes[k]:
         raise RefusedError("330005", WRONG_MARGIN_MODE)
 

@@ -320,6 +320,8 @@ def test_settings_and_key() -> None:
         permission = (await ccxt.privateGetUserApiKey())["data"]["permission"]
         assert permission == "General,Futures,Transfer"
         assert (await ccxt.fetch_position_mode(SYMBOL))["hedged"] is True
+        order = ccxt.create_order(SYMBOL, "market", "buy", 1)
+        assert await client.code_of(order) == "330012 InvalidOrder"
         assert (await ccxt.fetch_margin_mode(SYMBOL))["marginMode"] == "cross"
         await ccxt.load_markets(True, {"marginables": False})
         assert ccxt.market(SYMBOL)["precision"]["price"] == 0.5

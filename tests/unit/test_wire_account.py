@@ -364,7 +364,8 @@ def test_position_mode_and_leverage_are_settings() -> None:
     desk = Desk(100.0)
     path = "/api/v2/position/switchPositionMode"
     assert desk.call("POST", path, {"positionMode": "1"}) == {"positionMode": 1}
-    assert desk.refused() == "330011"
+    assert desk.refused() == desk.refused(positionSide="BOTH") == "330012"
+    assert desk.refused(positionSide="UP") == "100001"
     desk.trade(positionSide="LONG")
     with pytest.raises(RefusedError, match="50002"):
         desk.call("POST", path, {"positionMode": "0"})
