@@ -27,6 +27,28 @@ class Credentials:
         return "Credentials(...)"  # secrets stay out of logs and tracebacks
 
 
+@dataclass(slots=True)
+class Rights:
+    """What the key may do, and whether this host's address is on its list."""
+
+    withdrawal: bool = False
+    futures: bool = True
+    """to trade; General alone reads"""
+    address: bool = True
+
+    def check(self, *, trades: bool) -> None:
+        """Raise RefusedError when the key may not be used from here, or not for this."""
+        if not self.address:
+            raise RefusedError("400006", "Invalid request ip, it is not on the key's list", 401)
+        if trades and not self.futures:
+            raise RefusedError("400007", "Access denied, require more permission", 401)
+
+    def words(self) -> str:
+        """Return the rights as KuCoin lists them; the one to withdraw is told as Transfer."""
+        given = {"General": True, "Futures": self.futures, "Transfer": self.withdrawal}
+        return ",".join(word for word, is_given in given.items() if is_given)
+
+
 def digest(secret: str, text: bytes) -> str:
     """Return the base64 of the HMAC-SHA256 of a text."""
     return base64.b64encode(hmac.new(secret.encode(), text, hashlib.sha256).digest()).decode()

@@ -69,6 +69,12 @@ class Route:
     def signed(self) -> bool:
         return self.pool is not Pool.PUBLIC
 
+    @property
+    def trades(self) -> bool:
+        """Whether the key needs the right to trade futures: to change something, not to read."""
+        changes = self.method != "GET" and not self.path.endswith("/bullet-private")
+        return changes and self.pool is Pool.FUTURES
+
 
 def page(call: Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one page of a list that is complete, newest first, as KuCoin numbers pages."""

@@ -20,6 +20,8 @@ third is the control endpoint:
        -d '{"faults": [{"kind": "slow_after", "role": "entry", "seconds": 15}]}'
   curl ADDRESS/control/outside -d '{"do": "close", "symbol": "BTC-USDT-PERP"}'
   curl ADDRESS/control/outside -d '{"do": "adl", "symbol": "BTC-USDT-PERP", "share": 0.5}'
+  curl ADDRESS/control/market -d '{"do": "futures", "enabled": false}'
+      a key without the right to trade; "address": not used from here; "withdrawal": may withdraw
 
 It listens on 127.0.0.1 alone, keeps nothing on disk, and ends with Ctrl-C.
 exit codes: 0 ended by Ctrl-C or SIGTERM, 2 bad input, 1 anything else

@@ -197,8 +197,8 @@ async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
             account.margin_modes[_symbol(wire, body)] = mode
         case "position_mode":
             account.hedged = bool(_number(body, "mode"))
-        case "withdrawal":
-            wire.withdrawal = bool(body.get("enabled"))
+        case "withdrawal" | "futures" | "address" as right:
+            setattr(wire.rights, right, bool(body.get("enabled")))
         case other:
             raise InputError(f"do: expected a change of the market, was {other!r}")
     return {}

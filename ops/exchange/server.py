@@ -93,6 +93,7 @@ def _handling(wire: Wire, route: Route) -> Handler:
                 body,
                 now,
             )
+            wire.rights.check(trades=route.trades)
         params = {**request.query, **request.match_info}
         call = Call(params, _parsed(body), wire.catch_up())
         return _reply({"code": "200000", "data": route.handler(wire, call)})

@@ -54,13 +54,11 @@ def high_frequency(wire: Wire, call: Call) -> Any:
 
 def key_information(wire: Wire, call: Call) -> Any:
     """GET /api/v1/user/api-key"""
-    # The right to withdraw is told as Transfer.
-    permissions = ["General", "Futures", *(["Transfer"] if wire.withdrawal else [])]
     return {
         "remark": "simulated",
         "apiKey": wire.options.credentials.key,
         "apiVersion": 3,
-        "permission": ",".join(permissions),
+        "permission": wire.rights.words(),
         "ipWhitelist": "127.0.0.1",
         "createdAt": wire.options.source.start_ms,
         "uid": 100_000_001,

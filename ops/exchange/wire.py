@@ -18,7 +18,7 @@ from bot.shell.config_schema import Costs
 from bot.sim.ticks import MARK_PULL
 from ops.exchange import answers
 from ops.exchange.account import Account
-from ops.exchange.auth import Credentials
+from ops.exchange.auth import Credentials, Rights
 from ops.exchange.clock import Clock, SteppedClock, make_clock
 from ops.exchange.faults import Faults
 from ops.exchange.limits import Limits
@@ -88,7 +88,7 @@ class Wire:
         self.limits = Limits()
         self.requests: Counter[str] = Counter()
         self.account_mode = "CLASSIC"
-        self.withdrawal = False
+        self.rights = Rights()
         self.endpoint = ""
         """where sockets connect"""
         self.turn = asyncio.Lock()
@@ -115,7 +115,7 @@ class Wire:
             self.faults.clear()
             self.limits = Limits()
             self.requests.clear()
-            self.account_mode, self.withdrawal = "CLASSIC", False
+            self.account_mode, self.rights = "CLASSIC", Rights()
 
     def now(self) -> int:
         """Return the market time of this moment, ms."""

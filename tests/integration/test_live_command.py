@@ -205,8 +205,7 @@ def test_a_key_that_is_not_accepted_is_said_and_nothing_of_it(
 
 
 def test_an_address_that_the_key_is_not_bound_to_is_explained(bot: LiveBot) -> None:
-    bound = {"kind": "error", "code": "400006", "msg": "Invalid request ip", "status": 401}
-    bot.exchange.ask("faults", {"faults": [{**bound, "path": "/api/v1/positions", "times": 0}]})
+    bot.exchange.ask("market", {"do": "address", "enabled": False})
     done = bot.live("--yes")
     assert done.returncode == 77
     said = "radbot: the API key is bound to another address than this host's: add this host's"
