@@ -93,6 +93,12 @@ class Ledger:
         if held.contracts <= 0.0:
             self.held[k] = Held()
 
+    def move_margin(self, k: int, amount: float) -> None:
+        """Tie up more in a position, or less (negative), USDT: its leverage becomes another."""
+        held = self.held[k]
+        value = held.contracts * self.specs[k].multiplier * held.entry_price
+        held.leverage = value / (value / held.leverage + amount)
+
     def charge(self, fee: float) -> None:
         """Take a fee."""
         self.wallet -= fee

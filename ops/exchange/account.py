@@ -138,6 +138,12 @@ class Account:
         """Note the money that was there when the account was opened."""
         self.statements.book(now, "TransferIn", amount, amount, "Transferred from Funding Account")
 
+    def move_margin(self, k: int, amount: float, now: int) -> None:
+        """Tie up more in a position, or less (negative), USDT."""
+        self.ledger.move_margin(k, amount)
+        self.wallet_changed = True
+        self.tell_position(k, now, "marginChange")
+
     def transfer(self, amount: float, now: int, remark: str) -> None:
         """Put money in or take it out (negative), USDT."""
         self.ledger.wallet += amount
@@ -149,13 +155,17 @@ class Account:
         """Publish to the owner of the account."""
         self.publish(topic, subject, data, private=True)
 
+    def tell_position(self, k: int, now: int, reason: str) -> None:
+        """Tell of a position, and why."""
+        name = wire_symbol(self.listing.symbols[k])
+        data = self.position(k, now) | {"changeReason": reason}
+        del data["id"]
+        self.tell(f"{news.POSITION}:{name}", "position.change", data)
+
     def tell_changes(self, now: int) -> None:
         """Tell of the positions and the wallet that have changed since the last time."""
         for k in sorted(self.changed):
-            name = wire_symbol(self.listing.symbols[k])
-            data = self.position(k, now) | {"changeReason": "positionChange"}
-            del data["id"]
-            self.tell(f"{news.POSITION}:{name}", "position.change", data)
+            self.tell_position(k, now, "positionChange")
         if self.changed or self.wallet_changed:
             self.versions += 1
             data = news.wallet_change(self.overview(), self.versions, now)

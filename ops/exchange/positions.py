@@ -1,7 +1,8 @@
 """Positions as the wire shows them, and what a position has earned and cost since it was opened.
 
 The simulated exchange's ledger says what is held; a `Track` adds the sums that KuCoin reports with
-it. Isolated margin of a position is its entry value over its leverage.
+it. Isolated margin of a position is its entry value over its leverage; margin that is added or
+taken out shows as another leverage.
 """
 
 from dataclasses import dataclass
@@ -66,6 +67,13 @@ def unrealised(held: Held, mark: float, spec: Spec) -> float:
 def isolated_margin(held: Held, spec: Spec) -> float:
     """Return what a position ties up, USDT."""
     return held.contracts * spec.multiplier * held.entry_price / held.leverage
+
+
+def spare_margin(held: Held, mark: float, spec: Spec) -> float:
+    """Return what a position can do without at the contract's highest leverage, USDT."""
+    value = held.contracts * spec.multiplier * max(held.entry_price, mark)
+    margin = isolated_margin(held, spec) + min(unrealised(held, mark, spec), 0.0)
+    return max(margin - value / spec.max_leverage, 0.0)
 
 
 def closed_view(track: Track, last: Fill, number: int) -> dict[str, Any]:

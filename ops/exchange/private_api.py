@@ -1,10 +1,12 @@
 """The signed side: the account, its positions, its settings and its statements."""
 
+import math
 from typing import Any
 
 from ops.exchange.calls import DEFAULT_PAGE, Call, Route, page, scroll
 from ops.exchange.limits import Pool
 from ops.exchange.names import decimal_text, wire_symbol
+from ops.exchange.positions import isolated_margin, spare_margin
 from ops.exchange.refusal import RefusedError, bad_parameter, not_simulated
 from ops.exchange.validation import MARGIN_MODES, MAX_SIZE, number
 from ops.exchange.wire import Wire
@@ -157,18 +159,53 @@ def switch_position_mode(wire: Wire, call: Call) -> Any:
     return {"positionMode": int(mode)}
 
 
-def change_margin(wire: Wire, call: Call) -> Any:
-    """POST /api/v1/position/margin/deposit-margin and /api/v1/margin/withdrawMargin"""
-    k = wire.market.index(call.fields().get("symbol"))
-    if wire.account.ledger.held[k].side == 0:
-        raise RefusedError("200000", "Position does not exist")
-    raise not_simulated("margin beyond a position's entry value over its leverage")
+def add_margin(wire: Wire, call: Call) -> Any:
+    """POST /api/v1/position/margin/deposit-margin"""
+    k, amount = _moved(wire, call, "margin")
+    account, spec = wire.account, wire.market.exchange.specs[k]
+    held = account.ledger.held[k]
+    if amount > account.available():
+        raise RefusedError("300003", "Balance insufficient")
+    value = held.contracts * spec.multiplier * held.entry_price
+    if isolated_margin(held, spec) + amount > value:
+        raise not_simulated("margin beyond the value of a position")
+    account.move_margin(k, amount, call.now)
+    return account.position(k, call.now)
+
+
+def withdraw_margin(wire: Wire, call: Call) -> Any:
+    """POST /api/v1/margin/withdrawMargin"""
+    k, amount = _moved(wire, call, "withdrawAmount")
+    most = _spare(wire, k)
+    if amount > most:
+        raise bad_parameter(f"withdrawAmount: expected at most {most:g}, was {amount:g}")
+    wire.account.move_margin(k, -amount, call.now)
+    return decimal_text(amount)
 
 
 def most_withdrawn(wire: Wire, call: Call) -> Any:
-    """GET /api/v1/margin/maxWithdrawMargin: nothing, a position keeps the margin it began with"""
-    _index(wire, call)
-    return "0"
+    """GET /api/v1/margin/maxWithdrawMargin"""
+    return decimal_text(_spare(wire, _index(wire, call)))
+
+
+def _spare(wire: Wire, k: int) -> float:
+    """Return what can be taken out of a position, USDT, rounded down."""
+    ledger, spec = wire.account.ledger, wire.market.exchange.specs[k]
+    return math.floor(spare_margin(ledger.held[k], ledger.marks[k], spec) * 1e8) / 1e8
+
+
+def _moved(wire: Wire, call: Call, key: str) -> tuple[int, float]:
+    """Return the isolated position whose margin is to change, and by how much, USDT."""
+    fields = call.fields()
+    k = wire.market.index(fields.get("symbol"))
+    if wire.account.ledger.held[k].side == 0:
+        raise RefusedError("200000", "Position does not exist")
+    if wire.account.margin_modes[k] != "ISOLATED":
+        raise RefusedError("330005", "The position has no isolated margin")
+    amount = number(fields, key)
+    if amount <= 0.0:
+        raise bad_parameter(f"{key}: expected an amount above 0, was {amount:g}")
+    return k, amount
 
 
 def transfer_in(wire: Wire, call: Call) -> Any:
@@ -236,9 +273,9 @@ ROUTES = [
     Route("POST", "/api/v2/position/changeMarginMode", change_margin_mode, Pool.FUTURES, 2),
     Route("GET", "/api/v2/position/getPositionMode", position_mode, Pool.FUTURES, 2),
     Route("POST", "/api/v2/position/switchPositionMode", switch_position_mode, Pool.FUTURES, 2),
-    Route("POST", "/api/v1/position/margin/deposit-margin", change_margin, Pool.FUTURES, 4),
+    Route("POST", "/api/v1/position/margin/deposit-margin", add_margin, Pool.FUTURES, 4),
     Route("GET", "/api/v1/margin/maxWithdrawMargin", most_withdrawn, Pool.FUTURES, 10),
-    Route("POST", "/api/v1/margin/withdrawMargin", change_margin, Pool.FUTURES, 10),
+    Route("POST", "/api/v1/margin/withdrawMargin", withdraw_margin, Pool.FUTURES, 10),
     Route("POST", "/api/v1/transfer-in", transfer_in, Pool.MANAGEMENT, 20),
     Route("POST", "/api/v2/transfer-out", transfer_out, Pool.MANAGEMENT, 20),
     Route("POST", "/api/v3/transfer-out", transfer_out, Pool.MANAGEMENT, 20),

@@ -145,6 +145,10 @@ def test_a_whole_life_from_entry_to_stop() -> None:
             "marginMode": "isolated",
         }
         assert position["liquidationPrice"] == pytest.approx(100.1 * (1 - (0.2 - 0.0106) / 1.0106))
+        await ccxt.add_margin(SYMBOL, 50)
+        assert (await ccxt.fetch_position(SYMBOL))["initialMargin"] == pytest.approx(250.2)
+        await ccxt.reduce_margin(SYMBOL, 50)
+        assert (await ccxt.fetch_position(SYMBOL))["initialMargin"] == pytest.approx(200.2)
 
         client.advance(2 * MINUTE)
         assert await ccxt.fetch_positions() == []

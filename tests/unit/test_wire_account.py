@@ -382,4 +382,6 @@ def test_what_the_simulator_does_not_have_says_so() -> None:
         desk.call("POST", "/api/v1/margin/withdrawMargin", {"symbol": SYMBOL})
     desk.trade()
     with pytest.raises(RefusedError, match="not part of the simulator"):
-        desk.call("POST", "/api/v1/position/margin/deposit-margin", {"symbol": SYMBOL})
+        desk.call(
+            "POST", "/api/v1/position/margin/deposit-margin", {"symbol": SYMBOL, "margin": "91"}
+        )
