@@ -29,7 +29,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise InputError(f"{path}: expected a writable file, was: {error.strerror}") from error
     finally:
@@ -48,7 +48,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: expected a folder that may be written, was {target.parent}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.adapters.files import sync_folder
 from bot.adapters.rights import OURS, give, make_folder
 from bot.core.text import clean
 
@@ -94,7 +95,7 @@ class Latches:
             source.rename(self.file)  # no room for a second name, or no links here
         else:
             source.unlink()
-        self._sync_folder()
+        sync_folder(self.folder)
         return True
 
     @property
@@ -114,7 +115,7 @@ class Latches:
     def release(self) -> None:
         """Take the latch away, durably, and be ready for the next. Raises OSError."""
         self.file.unlink(missing_ok=True)
-        self._sync_folder()
+        sync_folder(self.folder)
         self.prepare()
 
     def leave_resume(self, reason: str, by: str, at_ms: int) -> None:
@@ -131,7 +132,7 @@ class Latches:
     def forget_resume(self) -> None:
         """Remove that note, durably. Raises OSError."""
         (self.folder / "resume.json").unlink(missing_ok=True)
-        self._sync_folder()
+        sync_folder(self.folder)
 
     def _write(self, target: Path, body: bytes) -> None:
         """Write a file whole, durably. Raises OSError."""
@@ -146,14 +147,7 @@ class Latches:
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(self.folder)
 
 
 def _open(file: Path) -> int:

@@ -14,10 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from bot.adapters.files import sync_folder
+from bot.adapters.logs import redact
+
 KEPT_S = 7 * 86_400
 BEGUN_S = 600  # a file that is being written for longer is a leftover
 MOST_FILES = 1_000  # so that a dead notifier cannot fill the disk
 MOST_WAITING = 200
+AGES = ".ages"
 BODY_BYTES = 4_096
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -33,25 +37,27 @@ def ulid(ms: int, noise: int) -> str:
 
 
 class Outbox:
-    """Takes messages and writes them when told to; what cannot be written waits in memory, the
-    oldest going first."""
+    """Takes messages and writes them when told to; what cannot be written waits in memory."""
 
     def __init__(
         self, folder: Path, host: str = "", monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.folder = folder
         self.monotonic = monotonic
-        self.seen: dict[str, float] = {}
-        """when this process first found a file, by its name"""
+        self.ages: dict[str, float] = {}
+        """for how long bots have seen a file, by its name, seconds"""
+        self.looked: float | None = None
         self.host = host or socket.gethostname()
         self.waiting: deque[dict[str, object]] = deque(maxlen=MOST_WAITING)
         self._last = (0, 0)
 
     def put(self, severity: str, kind: str, title: str, body: str, market_ms: int) -> None:
         """Take a message; `flush` writes it."""
+        body = redact(body)
         text = body if len(body) <= BODY_BYTES else body[: BODY_BYTES - 15] + " ... (cut here)"
-        if len(self.waiting) == MOST_WAITING:  # before the oldest is dropped
+        if len(self.waiting) == MOST_WAITING:
             self.flush()
+            self._make_room()
         name, at_ms = self._new_id()
         self.waiting.append(
             {
@@ -66,6 +72,13 @@ class Outbox:
                 "host": self.host,
             }
         )
+
+    def _make_room(self) -> None:
+        """Drop the oldest message, of those that are not CRITICAL if there is one."""
+        if len(self.waiting) == MOST_WAITING:
+            severities = [message["severity"] for message in self.waiting]
+            minor = (i for i, severity in enumerate(severities) if severity != "CRITICAL")
+            del self.waiting[next(minor, 0)]
 
     def flush(self) -> None:
         """Write what waits, oldest first, until it fails. Never raises OSError."""
@@ -87,18 +100,32 @@ class Outbox:
     def prune(self) -> None:
         """Remove what has been there for a week, and the oldest beyond the bound.
 
-        By the time that this process has seen it: a host's clock that is wrong by a year must not
-        take messages away that nobody has read.
+        By the time that bots have seen it, one after the other: a host's clock that is wrong by a
+        year must not take messages away that nobody has read.
         """
         with suppress(OSError):
             now = self.monotonic()
+            if self.looked is None:
+                self.ages, self.looked = self._stored_ages(), now
+            passed, self.looked = now - self.looked, now
             names = sorted(path.name for path in self.folder.glob("*.json") if len(path.stem) == 26)
             begun = [path.name for path in self.folder.glob(".*.tmp")]
-            self.seen = {name: self.seen.get(name, now) for name in (*names, *begun)}
-            old = [name for name in names if now - self.seen[name] > KEPT_S]
-            left = [name for name in begun if now - self.seen[name] > BEGUN_S]
+            before = {name: age + passed for name, age in self.ages.items()}
+            self.ages = {name: before.get(name, 0.0) for name in (*names, *begun)}
+            old = [name for name in names if self.ages[name] > KEPT_S]
+            left = [name for name in begun if self.ages[name] > BEGUN_S]
             for name in (*old, *left, *names[: max(0, len(names) - MOST_FILES)]):
                 (self.folder / name).unlink(missing_ok=True)
+                self.ages.pop(name)
+            if self.ages:
+                self._replace(self.folder / AGES, self.ages)
+
+    def _stored_ages(self) -> dict[str, float]:
+        try:
+            found = json.loads((self.folder / AGES).read_bytes())
+            return {str(name): float(age) for name, age in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
 
     def _new_id(self) -> tuple[str, int]:
         """Return an id above the last one, also when the clock stands still or steps back, and the
@@ -112,15 +139,18 @@ class Outbox:
 
     def _write(self, message: dict[str, object]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"{message['id']}.json"
+        self._replace(self.folder / f"{message['id']}.json", message)
+
+    def _replace(self, target: Path, content: object) -> None:
         temporary = self.folder / f".{target.name}.tmp"
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                json.dump(message, file)
+                json.dump(content, file)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o640)
             temporary.replace(target)
+            sync_folder(self.folder)
         except OSError:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ after the orders of the turn have gone out. A process that is killed in between 
 
 import logging
 
+from bot.adapters.logs import redact
 from bot.core.messages import Level
 from bot.shell.daemon import Daemon
 
@@ -24,7 +25,7 @@ def tell_untold(daemon: Daemon) -> None:
     written = {(m.get("kind"), m.get("body"), m.get("market_ms")) for m in parts.outbox.written()}
     late = 0
     for now_ms, level, kind, symbol, text in untold:
-        if (kind, daemon.body(text, symbol), now_ms) not in written:
+        if (kind, redact(daemon.body(text, symbol)), now_ms) not in written:
             daemon.tell(Level(level), kind, text, now_ms, symbol)
             late += 1
     if late:

@@ -83,6 +83,44 @@ def test_old_messages_go_and_new_ones_are_bounded(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == MOST_FILES - 1
 
 
+def test_messages_go_after_a_week_of_restarts_too(tmp_path: Path) -> None:
+    message = tmp_path / f"{ulid(1, 0)}.json"
+    message.write_text("{}")
+    day_s = WEEK_S / 7.0
+    for _ in range(4):  # processes, of two days each
+        now = 1_000.0
+        outbox = Outbox(tmp_path, monotonic=lambda: now)  # noqa: B023
+        for _ in range(3):
+            assert message.exists()
+            outbox.prune()
+            now += day_s
+    assert not message.exists()
+    (tmp_path / ".ages").write_text("[]")  # or anything else
+    Outbox(tmp_path).prune()
+
+
+def test_a_full_queue_lets_what_is_critical_go_last(tmp_path: Path) -> None:
+    blocked = tmp_path / "outbox"
+    blocked.write_text("in the way")
+    outbox = Outbox(blocked)
+    outbox.put("CRITICAL", "x", "t", "first", 0)
+    for i in range(MOST_WAITING):
+        outbox.put("WARNING", "x", "t", str(i), i)
+    assert [m["body"] for m in outbox.waiting][:2] == ["first", "1"]
+    for i in range(2 * MOST_WAITING):
+        outbox.put("CRITICAL", "x", "t", f"c{i}", i)
+    assert len(outbox.waiting) == MOST_WAITING
+    assert outbox.waiting[-1]["body"] == f"c{2 * MOST_WAITING - 1}"
+
+
+def test_no_secret_is_left_in_a_message(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put("CRITICAL", "x", "t", "GET /x?token=abcdef123456 failed", 1)
+    outbox.flush()
+    [message] = outbox.written()
+    assert message["body"] == "GET /x?token=[redacted] failed"
+
+
 def test_a_wrong_clock_takes_no_message_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
