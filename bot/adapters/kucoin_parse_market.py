@@ -96,8 +96,12 @@ def contract(data: object, symbol: str) -> Contract:
 
 
 def listed(data: object) -> set[str]:
-    """Return KuCoin's names of the contracts in a list of them."""
-    return {Fields(value, "contract").text("symbol") for value in array(data, "contracts")}
+    """Return KuCoin's names of the contracts in a list of them. It is never empty: else every
+    contract would be taken for delisted."""
+    found = {Fields(value, "contract").text("symbol") for value in array(data, "contracts")}
+    if not found:
+        raise MalformedReplyError("contracts: expected some, was an empty list")
+    return found
 
 
 def ticker(data: object, symbol: str) -> Ticker:

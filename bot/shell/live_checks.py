@@ -40,6 +40,7 @@ FIX = {
 
 EXPECTED = ("300003", "300009")  # no money for it; nothing to close: the order is understood
 CLASSIC = ("112010", "116104")  # the question for its mode is not one for a classic account
+MODES = ("CLASSIC", "UNIFIED")
 TOLD_S = 5.0  # so long the spot host is waited for
 
 
@@ -229,12 +230,20 @@ async def _is_unified(client: KucoinClient) -> bool:
         if error.verdict.code in CLASSIC:
             return False
         raise
-    return Fields(data, "account mode").text("selfAccountMode") == "UNIFIED"
+    fields = Fields(data, "account mode")
+    mode = fields.text("selfAccountMode")
+    if mode not in MODES:
+        raise fields.wrong("selfAccountMode", " or ".join(MODES))
+    return mode == "UNIFIED"
 
 
 async def _may_withdraw(client: KucoinClient) -> bool:
     data = await client.read("privateGetUserApiKey", weight=3)
-    return withdraws(Fields(data, "API key").text("permission"))
+    fields = Fields(data, "API key")
+    permission = fields.text("permission")
+    if "general" not in _rights(permission):  # every key has it
+        raise fields.wrong("permission", "rights, General among them")
+    return withdraws(permission)
 
 
 def withdraws(permission: str) -> bool:
@@ -246,8 +255,12 @@ def withdraws(permission: str) -> bool:
     >>> withdraws("General,Futures,InnerTransfer"), withdraws("General, Futures, Transfer")
     (False, True)
     """
-    words = [word.strip().lower() for word in permission.split(",")]
+    words = _rights(permission)
     return "transfer" in words or any("withdraw" in word for word in words)
+
+
+def _rights(permission: str) -> list[str]:
+    return [word.strip().lower() for word in permission.split(",")]
 
 
 async def _in_hedge_mode(client: KucoinClient) -> bool:
@@ -258,7 +271,10 @@ async def _in_hedge_mode(client: KucoinClient) -> bool:
 async def _margin_mode(client: KucoinClient, symbol: str) -> str:
     params = {"symbol": wire_symbol(symbol)}
     data = await client.read("futuresPrivateGetPositionGetMarginMode", params, weight=2)
-    return Fields(data, f"margin mode of {symbol}").text("marginMode")
+    fields = Fields(data, f"margin mode of {symbol}")
+    if fields.text("symbol") != params["symbol"]:
+        raise fields.wrong("symbol", params["symbol"])
+    return fields.text("marginMode")
 
 
 async def self_test(client: KucoinClient, spec: ContractSpec, price: float) -> list[str]:
@@ -274,12 +290,14 @@ async def self_test(client: KucoinClient, spec: ContractSpec, price: float) -> l
         order = PlaceOrder(f"test-{role.value}", 0, role, side, 1.0, level, 1.0)
         body: dict[str, Any] = order_body(order, wire_symbol(spec.symbol), spec)
         try:
-            await client.send(
+            data = await client.send(
                 "futuresPrivatePostOrdersTest", body, weight=2, priority=Priority.ENTRY
             )
+            parse.order_id_of(data, order.client_id)
         except RefusedError as error:
             if error.verdict.code not in EXPECTED:
                 found.append(f"{spec.symbol}: {role.value} orders are refused: {error}")
-        except (NoAnswerError, UnreachableError) as error:  # not worth a start that fails
+        except (NoAnswerError, UnreachableError, MalformedReplyError) as error:
+            # Not worth a start that fails.
             log.warning("self-test of %s orders got no answer: %s", role.value, error)
     return found
