@@ -26,6 +26,11 @@ LOOK_S = 1.0  # how often a socket's age and silence are looked at
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 
 
+def ping_ms(wanted: int | None) -> int:
+    """Return how often a socket is pinged, ms: at least as often as makes its silence tell."""
+    return wanted if wanted is not None and 0 < wanted < PING_MS else PING_MS
+
+
 class Prompter:
     """Keeps one private socket. `heard` is called in the wire thread for every push."""
 
@@ -73,7 +78,7 @@ class Prompter:
         self.connects += 1
         self.heard_s = self.monotonic()
         socket = ccxt.client(url)
-        socket.keepAlive = min(socket.keepAlive or PING_MS, PING_MS)  # or its silence says nothing
+        socket.keepAlive = ping_ms(socket.keepAlive)
         waiting = asyncio.ensure_future(
             ccxt.subscribe(url, "never", TOPIC, {"privateChannel": True})
         )
@@ -103,7 +108,8 @@ class Prompter:
             await self.client.ccxt.close_ws_clients()
 
     def _message(self, socket: Any, message: Any) -> None:
-        """Take a push as a prompt; welcome, ack and pong are ccxt's."""
+        """Take a push as a prompt; ack and pong are ccxt's, and nothing else is: what it raises ends
+        its receive loop without a word."""
         kind = message.get("type") if isinstance(message, dict) else None
         self.heard_s = self.monotonic()
         self.connected = kind != "error"
@@ -111,9 +117,8 @@ class Prompter:
             self.pushed_s = self.monotonic()
             self.heard()
         elif kind == "error":
-            # ccxt would raise inside its receive loop, which then is dead without a word.
             socket.reject(UnreachableError(f"error frame: {str(message.get('data'))[:100]}"))
-        else:
+        elif kind in ("ack", "pong"):
             if kind == "ack":
                 self.heard()  # from now on nothing is missed, but before something may have been
             type(self.client.ccxt).handle_message(self.client.ccxt, socket, message)
