@@ -108,8 +108,8 @@ class Prompter:
             await self.client.ccxt.close_ws_clients()
 
     def _message(self, socket: Any, message: Any) -> None:
-        """Take a push as a prompt; ack and pong are ccxt's, and nothing else is: what it raises ends
-        its receive loop without a word."""
+        """Take a push as a prompt; ack and pong are ccxt's, and nothing else is: what it raises
+        ends its receive loop without a word."""
         kind = message.get("type") if isinstance(message, dict) else None
         self.heard_s = self.monotonic()
         self.connected = kind != "error"
