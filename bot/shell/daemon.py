@@ -102,6 +102,7 @@ class Daemon:
         self.journal_works = True
         self.recovering = self.said_ready = False
         self.said_alive = -ALIVE_S
+        self.code = 0
         self.refused = False
         """people were told that the exchange does not accept the key any more"""
         self.broken: set[Listener] = set()
@@ -204,18 +205,16 @@ class Daemon:
                 if end_ms is not None and parts.clock.now() > end_ms:
                     break
                 self.turn()
-                if self.too_large():
-                    return 75
                 due = parts.next_ms()
-                if due is None:
+                if due is None or self.too_large():
                     break
                 parts.stop.wait(min(TURN_S, parts.clock.seconds_until(due)))
         finally:
             self.post()
-        return 0
+        return self.code
 
     def recover(self, work: Callable[[int], None]) -> bool:
-        """Do the work of recovery until it is done; return False when somebody stopped it.
+        """Do the work of recovery until it is done; return False when it came to an end before.
 
         An exchange that cannot be reached is waited for, in HALT; after `READY_S` the service
         manager is told that the bot is up, because it is (DESIGN section 6).
@@ -223,7 +222,7 @@ class Daemon:
         parts = self.parts
         began, pause_s = parts.monotonic(), FIRST_PAUSE_S
         self.recovering = True
-        while not parts.stop.asked:
+        while not parts.stop.asked and not self.too_large():
             self.alive()
             if self.tried(work):
                 self.declare_outage(parts.clock.now(), active=False)
@@ -269,10 +268,9 @@ class Daemon:
 
     def turn(self) -> None:
         """Do everything that is due now."""
-        parts, engine = self.parts, self.engine
-        now = parts.clock.now()
+        parts, now = self.parts, self.parts.clock.now()
         try:
-            engine.pump(now)
+            self.engine.pump(now)
             self.audit_if_due(now)
         except UnreachableError as error:
             parts.telemetry.error("unreachable")
@@ -397,4 +395,5 @@ class Daemon:
         text = f"memory: expected at most {limit / 2**20:.0f} MiB of our own, restarting"
         log.error(text)
         self.tell(Level.WARNING, "memory", text, self.engine.state.now_ms)
+        self.code = 75
         return True

@@ -163,7 +163,7 @@ def serve[V: LastingVenue](
                 if not daemon.recover(lambda now: bot.recover(config, now)):
                     if what := unrest(bot.engine.state):
                         tell_unrest(daemon, "not_at_rest", "; ".join(what))
-                    return 0
+                    return daemon.code
                 publisher.ready = True
                 end_ms = None if wish.for_ms is None else parts.clock.start_ms + wish.for_ms
                 code = daemon.run(end_ms)

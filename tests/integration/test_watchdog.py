@@ -14,6 +14,7 @@ import pytest
 from bot.adapters.journal_errors import JournalError
 from bot.adapters.line_state import LineState
 from bot.adapters.systemd import Notifier
+from bot.core.errors import UnreachableError
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Condition, Cycle, Event, PlaceOrder, Role
 from bot.core.modes import Cause
@@ -261,3 +262,18 @@ def test_a_process_that_has_grown_too_large_ends_with_75(
         assert manager.heard()[0] == "READY=1"
         [told] = [p.read_text() for p in (tmp_path / "outbox").glob("*.json")]
         assert "memory" in told
+
+
+def test_so_does_one_that_grows_while_it_waits_for_the_exchange(
+    tmp_path: Path, manager: NotifySocket
+) -> None:
+    sizes = iter((900, 1_000, 1_001))
+
+    def away(_now: int) -> None:
+        raise UnreachableError("away")
+
+    with closing(drill(tmp_path, manager)) as bot:
+        bot.daemon.parts.memory_limit = 1_000
+        bot.daemon.parts.resident = lambda: next(sizes)
+        assert not bot.daemon.recover(away)
+        assert bot.daemon.code == 75
