@@ -24,6 +24,9 @@ CANDLE_WORDS = {
 }
 LEVEL2 = "/contractMarket/level2"
 DEPTHS = (5, 50)
+INSTRUMENT = "/contract/instrument"
+MARK_MS = 1_000  # between two marks of a symbol
+RATE_MS = 60_000  # between two funding rates of a symbol
 
 type Levels = dict[float, int]
 
@@ -36,6 +39,8 @@ class MarketNews:
         self.hub = hub
         self.shown = [(0.0, 0.0) for _ in market.symbols]
         """last price and what was taken at it, of the book that readers know, by symbol"""
+        self.told: dict[tuple[str, str], int] = {}
+        """when what is told at intervals was told last, by topic and subject"""
 
     def wanted(self) -> set[str]:
         """Return the topics that somebody listens to."""
@@ -52,6 +57,7 @@ class MarketNews:
             return
         market, k = self.market, quote.symbol
         name = wire_symbol(market.symbols[k])
+        self.tell_state(k, quote.ms, wanted)
         if f"/contractMarket/ticker:{name}" in wanted:
             self.tell(f"/contractMarket/ticker:{name}", "ticker", ticker_view(market, k, quote.ms))
         if f"/contractMarket/tickerV2:{name}" in wanted:
@@ -63,11 +69,37 @@ class MarketNews:
             if topic in wanted and served(minutes, market.timeframe_ms):
                 self._tell_candle(topic, name, k, minutes, quote.ms)
 
-    def tell_books(self, now: int) -> None:
-        """Tell what orders have taken from the books since the last price."""
+    def caught_up(self, now: int) -> None:
+        """Tell what orders have taken from the books since the last price, and what is due."""
         wanted = self.wanted()
         for k in range(len(self.market.symbols)):
             self.tell_book(k, now, wanted)
+            self.tell_state(k, now, wanted)
+
+    def tell_state(self, k: int, now: int, wanted: set[str]) -> None:
+        """Tell what is told at intervals; what was played at once is told as often as it moved."""
+        market = self.market
+        name = wire_symbol(market.symbols[k])
+        topic = f"{INSTRUMENT}:{name}"
+        if topic not in wanted or not market.is_listed(k):
+            return
+        if self._is_due(topic, "mark.index.price", MARK_MS, now):
+            mark = market.mark(k)
+            prices = {"markPrice": mark, "indexPrice": mark}
+            data = {"granularity": MARK_MS, **prices, "timestamp": now}
+            self.tell(topic, "mark.index.price", data)
+        if self._is_due(topic, "funding.rate", RATE_MS, now):
+            _, rate = market.settled(k, now)
+            data = {"granularity": RATE_MS, "fundingRate": rate, "timestamp": now}
+            self.tell(topic, "funding.rate", data)
+
+    def _is_due(self, topic: str, subject: str, every_ms: int, now: int) -> bool:
+        """Return whether an interval has passed; if so, the next one begins."""
+        before = self.told.get((topic, subject))
+        if before is not None and now - before < every_ms:
+            return False
+        self.told[topic, subject] = now
+        return True
 
     def tell_book(self, k: int, now: int, wanted: set[str]) -> None:
         """Tell what has changed in a book; each change has the next number of the book."""

@@ -132,7 +132,7 @@ class Wire:
             answers.take(self.account, event)
             self.on_event(event)
         self.account.tell_changes(now)
-        self.news.tell_books(now)
+        self.news.caught_up(now)
         return now
 
     async def advance(self, to_ms: int) -> int:

@@ -1,9 +1,12 @@
 """The wire simulator's sockets under unmodified ccxt.pro, fed by orders that are sent over REST."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
+import aiohttp
 import ccxt.pro
 
 from ops.exchange.server import WireExchange
@@ -48,11 +51,48 @@ class Listener:
         return task.result()
 
 
-def on(*prices: Any, story: Callable[[Listener], Awaitable[None]]) -> None:
+class Plain:
+    """A subscription to a topic that ccxt has no call for, on a plain WebSocket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+
+    async def hear(self) -> Any:
+        """Return the next frame."""
+        return await self.socket.receive_json(timeout=20)
+
+    async def told(self) -> list[tuple[str, Any]]:
+        """Return subject and data of what has come until now."""
+        await self.socket.send_json({"id": "p", "type": "ping"})
+        frames = []
+        while (frame := await self.hear())["type"] != "pong":
+            frames.append((frame["subject"], frame["data"]))
+        return frames
+
+
+@asynccontextmanager
+async def plainly(listener: Listener, topic: str) -> AsyncIterator[Plain]:
+    """Listen to a topic with a public token."""
+    bullet = await listener.client.ccxt.futuresPublicPostBulletPublic()
+    data = bullet["data"]
+    url = f"{data['instanceServers'][0]['endpoint']}?token={quote(data['token'])}"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        plain = Plain(socket)
+        assert (await plain.hear())["type"] == "welcome"
+        await socket.send_json({"id": "1", "type": "subscribe", "topic": topic, "response": True})
+        assert await plain.hear() == {"id": "1", "type": "ack"}
+        yield plain
+
+
+def on(
+    *prices: Any,
+    story: Callable[[Listener], Awaitable[None]],
+    funding: Sequence[tuple[int, int, float]] = (),
+) -> None:
     """Play a story on a market of these prices."""
 
     async def play() -> None:
-        exchange = WireExchange(options(source([*PRICES, *prices])))
+        exchange = WireExchange(options(source([*PRICES, *prices], None, funding)))
         listener = Listener(exchange)
         try:
             await listener.client.ccxt.load_markets(params={"marginables": False})
@@ -157,3 +197,33 @@ def test_ticker_candles_and_book() -> None:
         assert kept["asks"][:20] == fresh["asks"][:20]
 
     on(*[(101.0 + i, 103.0 + i) for i in range(300)], story=story)
+
+
+def test_marks_every_second_and_the_funding_rate_every_minute() -> None:
+    async def story(listener: Listener) -> None:
+        client = listener.client
+        async with plainly(listener, "/contract/instrument:XBTUSDTM") as plain:
+            for ms in (1, 999, 1):
+                client.advance(ms)
+            start = START + PAST * MINUTE
+            heard = await plain.told()
+            assert [(subject, data["timestamp"] - start) for subject, data in heard] == [
+                ("mark.index.price", 1),
+                ("funding.rate", 1),
+                ("mark.index.price", 1_001),
+            ]
+            contract = await client.ccxt.futuresPublicGetContractsSymbol({"symbol": "XBTUSDTM"})
+            mark = float(contract["data"]["markPrice"])
+            assert heard[-1][1] == {
+                "granularity": 1_000,
+                "markPrice": mark,
+                "indexPrice": mark,
+                "timestamp": start + 1_001,
+            }
+            client.advance(MINUTE)
+            rates = [data for subject, data in await plain.told() if subject == "funding.rate"]
+            rate = float(contract["data"]["fundingFeeRate"])
+            told = [(data["granularity"], data["fundingRate"]) for data in rates]
+            assert told == [(60_000, rate)]
+
+    on(100.0, 101.0, 102.0, story=story)
