@@ -5,7 +5,7 @@ from typing import Any
 from bot.sim.ticks import Quote
 from ops.exchange.candles import served
 from ops.exchange.contracts import BOOK_LEVELS, book_view, levels_at, ticker_view
-from ops.exchange.market import Market
+from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
 from ops.exchange.sockets import Hub
 
@@ -25,8 +25,11 @@ CANDLE_WORDS = {
 LEVEL2 = "/contractMarket/level2"
 DEPTHS = (5, 50)
 INSTRUMENT = "/contract/instrument"
+ANNOUNCEMENT = "/contract/announcement"
 MARK_MS = 1_000  # between two marks of a symbol
 RATE_MS = 60_000  # between two funding rates of a symbol
+SETTLING_MS = {"funding.begin": 0, "funding.end": 10_000}
+"""how long after the funding time it is announced"""
 
 type Levels = dict[float, int]
 
@@ -41,6 +44,9 @@ class MarketNews:
         """last price and what was taken at it, of the book that readers know, by symbol"""
         self.told: dict[tuple[str, str], int] = {}
         """when what is told at intervals was told last, by topic and subject"""
+        coming = next_settlement(market.start_ms)
+        self.coming = dict.fromkeys(SETTLING_MS, coming)
+        """the next funding time to be announced, by subject"""
 
     def wanted(self) -> set[str]:
         """Return the topics that somebody listens to."""
@@ -52,6 +58,7 @@ class MarketNews:
     def quoted(self, quote: Quote) -> None:
         """Tell of a new price."""
         wanted = self.wanted()
+        self.tell_funding(quote.ms, wanted)
         self.tell_book(quote.symbol, quote.ms, wanted)
         if not wanted:
             return
@@ -72,6 +79,7 @@ class MarketNews:
     def caught_up(self, now: int) -> None:
         """Tell what orders have taken from the books since the last price, and what is due."""
         wanted = self.wanted()
+        self.tell_funding(now, wanted)
         for k in range(len(self.market.symbols)):
             self.tell_book(k, now, wanted)
             self.tell_state(k, now, wanted)
@@ -92,6 +100,23 @@ class MarketNews:
             _, rate = market.settled(k, now)
             data = {"granularity": RATE_MS, "fundingRate": rate, "timestamp": now}
             self.tell(topic, "funding.rate", data)
+
+    def tell_funding(self, now: int, wanted: set[str]) -> None:
+        """Announce that funding is being settled, and that it has been."""
+        for subject, after_ms in SETTLING_MS.items():
+            while self.coming[subject] + after_ms <= now:
+                at = self.coming[subject]
+                self.coming[subject] = next_settlement(at)
+                if ANNOUNCEMENT in wanted:
+                    self._announce(subject, at, at + after_ms)
+
+    def _announce(self, subject: str, at: int, now: int) -> None:
+        market = self.market
+        for k, symbol in enumerate(market.symbols):
+            if market.is_listed(k):
+                rate = market.rate_at(k, at)
+                data = {"symbol": wire_symbol(symbol), "fundingTime": at, "fundingRate": rate}
+                self.tell(ANNOUNCEMENT, subject, {**data, "timestamp": now})
 
     def _is_due(self, topic: str, subject: str, every_ms: int, now: int) -> bool:
         """Return whether an interval has passed; if so, the next one begins."""

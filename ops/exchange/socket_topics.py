@@ -44,6 +44,7 @@ TOPICS = {
     "/contractMarket/level2Depth50": Topic(Symbols.MUST),
     "/contractMarket/execution": Topic(Symbols.MUST),
     "/contract/instrument": Topic(Symbols.MUST),
+    "/contract/announcement": Topic(Symbols.NONE),
     "/contractMarket/tradeOrders": Topic(Symbols.MAY, True, "symbolOrderChange"),
     "/contractMarket/advancedOrders": Topic(Symbols.MAY, True, "stopOrder"),
     "/contractAccount/wallet": Topic(Symbols.NONE, True),

@@ -227,3 +227,25 @@ def test_marks_every_second_and_the_funding_rate_every_minute() -> None:
             assert told == [(60_000, rate)]
 
     on(100.0, 101.0, 102.0, story=story)
+
+
+def test_the_settlement_of_funding_is_announced() -> None:
+    settlement = START + 8 * 60 * MINUTE
+
+    async def story(listener: Listener) -> None:
+        client = listener.client
+        client.advance(settlement - client.now_ms - 1)
+        async with plainly(listener, "/contract/announcement") as plain:
+            heard = []
+            for ms in (1, 9_999, 1, MINUTE):
+                client.advance(ms)
+                heard.append(await plain.told())
+            data = {"symbol": "XBTUSDTM", "fundingTime": settlement, "fundingRate": 0.0002}
+            assert heard == [
+                [("funding.begin", {**data, "timestamp": settlement})],
+                [],
+                [("funding.end", {**data, "timestamp": settlement + 10_000})],
+                [],
+            ]
+
+    on(*[100.0] * (8 * 60), story=story, funding=[(0, settlement, 0.0002)])
