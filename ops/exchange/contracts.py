@@ -8,6 +8,7 @@ from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import (
     decimal_text,
     nanoseconds,
+    short,
     side_word,
     trade_id,
     wire_base,
@@ -117,6 +118,24 @@ def _prices(market: Market, k: int, now: int) -> dict[str, Any]:
         "priceChg": last - first,
         "buyLimit": mark * (1.0 + PRICE_BAND),
         "sellLimit": mark * (1.0 - PRICE_BAND),
+    }
+
+
+def day_view(market: Market, k: int, now: int) -> dict[str, Any]:
+    """Return the last 24 hours as the topic `snapshot` shows them."""
+    prices = _prices(market, k, now)
+    last = prices["lastTradePrice"]
+    return {
+        "highPrice": prices["highPrice"],
+        "lastPrice": last,
+        "lowPrice": prices["lowPrice"],
+        "price24HoursBefore": short(last - prices["priceChg"]),
+        "priceChg": short(prices["priceChg"]),
+        "priceChgPct": prices["priceChgPct"],
+        "symbol": wire_symbol(market.symbols[k]),
+        "ts": nanoseconds(now),
+        "turnover": prices["turnoverOf24h"],
+        "volume": prices["volumeOf24h"],
     }
 
 

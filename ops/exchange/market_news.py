@@ -4,7 +4,7 @@ from typing import Any
 
 from bot.sim.ticks import Quote
 from ops.exchange.candles import served
-from ops.exchange.contracts import BOOK_LEVELS, book_view, levels_at, ticker_view
+from ops.exchange.contracts import BOOK_LEVELS, book_view, day_view, levels_at, ticker_view
 from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
 from ops.exchange.sockets import Hub
@@ -25,9 +25,11 @@ CANDLE_WORDS = {
 LEVEL2 = "/contractMarket/level2"
 DEPTHS = (5, 50)
 INSTRUMENT = "/contract/instrument"
+SNAPSHOT = "/contractMarket/snapshot"
 ANNOUNCEMENT = "/contract/announcement"
 MARK_MS = 1_000  # between two marks of a symbol
 RATE_MS = 60_000  # between two funding rates of a symbol
+DAY_VIEW_MS = 5_000  # between two views of a symbol's last 24 hours
 SETTLING_MS = {"funding.begin": 0, "funding.end": 10_000}
 """how long after the funding time it is announced"""
 
@@ -86,11 +88,17 @@ class MarketNews:
 
     def tell_state(self, k: int, now: int, wanted: set[str]) -> None:
         """Tell what is told at intervals; what was played at once is told as often as it moved."""
-        market = self.market
-        name = wire_symbol(market.symbols[k])
-        topic = f"{INSTRUMENT}:{name}"
-        if topic not in wanted or not market.is_listed(k):
+        if not self.market.is_listed(k):
             return
+        name = wire_symbol(self.market.symbols[k])
+        topic = f"{SNAPSHOT}:{name}"
+        if topic in wanted and self._is_due(topic, "snapshot.24h", DAY_VIEW_MS, now):
+            self.tell(topic, "snapshot.24h", day_view(self.market, k, now))
+        if f"{INSTRUMENT}:{name}" in wanted:
+            self._tell_instrument(f"{INSTRUMENT}:{name}", k, now)
+
+    def _tell_instrument(self, topic: str, k: int, now: int) -> None:
+        market = self.market
         if self._is_due(topic, "mark.index.price", MARK_MS, now):
             mark = market.mark(k)
             prices = {"markPrice": mark, "indexPrice": mark}

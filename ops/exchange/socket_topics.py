@@ -43,6 +43,7 @@ TOPICS = {
     "/contractMarket/level2Depth5": Topic(Symbols.MUST),
     "/contractMarket/level2Depth50": Topic(Symbols.MUST),
     "/contractMarket/execution": Topic(Symbols.MUST),
+    "/contractMarket/snapshot": Topic(Symbols.MUST),
     "/contract/instrument": Topic(Symbols.MUST),
     "/contract/announcement": Topic(Symbols.NONE),
     "/contractMarket/tradeOrders": Topic(Symbols.MAY, True, "symbolOrderChange"),

@@ -249,3 +249,35 @@ def test_the_settlement_of_funding_is_announced() -> None:
             ]
 
     on(*[100.0] * (8 * 60), story=story, funding=[(0, settlement, 0.0002)])
+
+
+def test_the_last_24_hours_every_five_seconds() -> None:
+    async def story(listener: Listener) -> None:
+        client = listener.client
+        client.advance(2 * MINUTE)
+        async with plainly(listener, "/contractMarket/snapshot:XBTUSDTM") as plain:
+            for ms in (1, 4_999, 1):
+                client.advance(ms)
+            heard = await plain.told()
+            start = START + (PAST + 2) * MINUTE
+            assert [(subject, data["ts"] - start * 1_000_000) for subject, data in heard] == [
+                ("snapshot.24h", 1_000_000),
+                ("snapshot.24h", 5_001_000_000),
+            ]
+            told = await client.ccxt.futuresPublicGetContractsSymbol({"symbol": "XBTUSDTM"})
+            contract = told["data"]
+            last = float(contract["lastTradePrice"])
+            assert heard[-1][1] == {
+                "highPrice": 104.0,
+                "lastPrice": last,
+                "lowPrice": 98.0,
+                "price24HoursBefore": 100.0,
+                "priceChg": last - 100.0,
+                "priceChgPct": 0.03,
+                "symbol": "XBTUSDTM",
+                "ts": (start + 5_001) * 1_000_000,
+                "turnover": float(contract["turnoverOf24h"]),
+                "volume": float(contract["volumeOf24h"]),
+            }
+
+    on((100.0, 104.0), (104.0, 98.0), 103.0, story=story)
