@@ -5,7 +5,11 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, web
 
+from ops.exchange.limits import Meter
+
 CLOSE_S = 1.0  # for a client's answer to a close
+MOST_FRAMES = 100  # of a client within FRAMES_MS
+FRAMES_MS = 10_000
 
 
 class Connection:
@@ -20,6 +24,7 @@ class Connection:
         self.spot = False
         self.opened_ms = 0
         """market time"""
+        self.uplink = Meter(MOST_FRAMES, FRAMES_MS)
         self.topics: set[str] = set()
         self.swapped: list[str] = []
         """frames that change places with the next one"""

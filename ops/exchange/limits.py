@@ -1,4 +1,8 @@
-"""Rate limits: pools of weight that are filled anew 30 s after their first call, in market time."""
+"""Rate limits in market time.
+
+Calls are paid from pools of weight that are filled anew 30 s after their first call; what sockets
+may do is counted the same way, in windows of their own.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +31,25 @@ class Window:
 
     start_ms: int
     used: int = 0
+
+
+class Meter:
+    """Counts what may happen only so often within a window, which begins with the first time."""
+
+    def __init__(self, most: int, window_ms: int) -> None:
+        self.most, self.window_ms = most, window_ms
+        self.window = Window(0)
+
+    def take(self, now: int) -> bool:
+        """Count one more; return whether it is within the limit."""
+        if not self.window.start_ms <= now < self.window.start_ms + self.window_ms:
+            self.window = Window(now)
+        self.window.used += 1
+        return self.window.used <= self.most
+
+    def clear(self) -> None:
+        """Begin as if nothing had happened."""
+        self.window = Window(0)
 
 
 class Limits:

@@ -16,9 +16,10 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from ops.exchange.connection import CLOSE_S, Connection
+from ops.exchange.connection import CLOSE_S, MOST_FRAMES, Connection
 from ops.exchange.fault_specs import AT_ONCE, PUSH_KINDS
 from ops.exchange.faults import Fault, Faults, Seen
+from ops.exchange.limits import Meter
 from ops.exchange.outgoing import Outgoing
 from ops.exchange.socket_topics import FrameError, compact, error, forms, message, read_topics
 
@@ -26,6 +27,8 @@ LIFE_MS = 86_400_000
 PING_TIMEOUT_MS = 10_000
 MOST_TOKENS = 1_000
 MOST_SOCKETS = 50
+MOST_CONNECTS = 30  # within CONNECTS_MS
+CONNECTS_MS = 60_000
 MOST_TOPICS = 300  # of one connection
 MOST_WAITING = 20_000  # frames of one connection; hours that are played at once have to fit
 MOST_BYTES = 65_536  # of one frame of a client
@@ -60,6 +63,7 @@ class Hub:
         self.opened = 0
         self.closed = False
         self.connections: list[Connection] = []
+        self.connects = Meter(MOST_CONNECTS, CONNECTS_MS)
         self.numbers: Counter[str] = Counter()
         """the newest `sn` of each topic"""
         self.outgoing = Outgoing(faults)
@@ -119,6 +123,8 @@ class Hub:
         ticket = self.tickets.get(token)
         if len(self.connections) > MOST_SOCKETS:
             raise FrameError(509, "exceed max session count")
+        if not self.connects.take(now):
+            raise FrameError(509, f"exceed max connect count {MOST_CONNECTS} per minute")
         expired = ticket is not None and now >= ticket.issued_ms + LIFE_MS
         if self.faults.take(["ws_expired_token"], Seen()) is not None or expired:
             raise FrameError(401, "token is expired")
@@ -139,9 +145,17 @@ class Hub:
                 if not self.faults.stands("ws_silent"):
                     await connection.socket.pong(heard.data)
             elif heard.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                self.answer(connection, heard.data)
+                self.take_frame(connection, heard.data)
             elif heard.type is not WSMsgType.PONG:
                 return
+
+    def take_frame(self, connection: Connection, text: str | bytes) -> None:
+        """Answer a frame, or refuse it when its client says too much."""
+        if connection.uplink.take(self.now_ms()):
+            self.answer(connection, text)
+            return
+        refusal = f"exceed max message count {MOST_FRAMES} per 10 seconds"
+        self.outgoing.send(connection, error(connection.name, 509, refusal))
 
     def answer(self, connection: Connection, text: str | bytes) -> None:
         """Do what a frame of a client asks for, and say so."""

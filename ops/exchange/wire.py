@@ -114,6 +114,7 @@ class Wire:
             self.begin(read_setting(self.setting, wanted))
             self.faults.clear()
             self.limits = Limits()
+            self.hub.connects.clear()
             self.requests.clear()
             self.account_mode, self.rights = "CLASSIC", Rights()
 

@@ -311,9 +311,45 @@ def test_the_push_that_shows_how_late_it_is_still_arrives() -> None:
 def test_sockets_are_bounded() -> None:
     async def scenario() -> None:
         async with wire() as made:
-            kept = [await made.client() for _ in range(50)]
+            kept = [await made.client() for _ in range(30)]
+            made.now_ms += 60_000
+            kept += [await made.client() for _ in range(20)]
             assert len(kept) == len(made.hub.connections)
             await refused(made, made.bullet(True)["token"], 509, "exceed max session count")
+
+    run(scenario())
+
+
+def test_connects_are_bounded_by_the_minute() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            for _ in range(30):
+                client = await made.client()
+                await client.socket.close()
+            made.now_ms += 59_999
+            token = made.bullet(True)["token"]
+            await refused(made, token, 509, "exceed max connect count 30 per minute")
+            made.now_ms += 1
+            client = await made.client()
+            await client.nothing_came()
+
+    run(scenario())
+
+
+def test_what_a_client_says_is_bounded_by_ten_seconds() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client, other = await made.client(), await made.client()
+            for _ in range(100):
+                await client.nothing_came()
+            made.now_ms += 9_999
+            told = await client.ask(type="subscribe", topic=ORDERS, response=True)
+            text = "exceed max message count 100 per 10 seconds"
+            assert told == {"id": "me", "type": "error", "code": 509, "data": text}
+            assert not any(ORDERS in each.topics for each in made.hub.connections)
+            await other.nothing_came()
+            made.now_ms += 1
+            await client.subscribe(ORDERS)
 
     run(scenario())
 
