@@ -171,6 +171,14 @@ async def wire(**options: Any) -> AsyncIterator[Wire]:
                 await client.socket.close()
 
 
+async def refused(made: Wire, token: str, code: int, text: str) -> None:
+    """Check that a token does not admit."""
+    client = await made.connect(token, "privateFutures")
+    told = {"id": "privateFutures", "type": "error", "code": code, "data": text}
+    assert await client.hear() == told
+    assert await client.hear() is None
+
+
 @asynccontextmanager
 async def trader(url: str) -> AsyncIterator[Any]:
     """Give ccxt's exchange object with all its addresses on the loopback."""

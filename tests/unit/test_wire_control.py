@@ -240,11 +240,13 @@ def test_a_reset_begins_anew() -> None:
     desk.bars(3)
     change(desk, "account", mode="UNIFIED")
     change(desk, "pause", symbol=BTC)
+    desk.wire.hub.connects.take(desk.now)
     answer = ask(desk, control.reset, balance=500, seed=9, skip=7, latency_ms=[20, 20], depth=3)
     assert answer == {"now_ms": START + 7 * MINUTE}
     told = truth(desk)
     assert (told["wallet"], told["fills"], told["finished"]) == (500.0, [], [])
     assert desk.wire.account_mode == "CLASSIC"
+    assert desk.wire.hub.connects.window.used == 0
     assert desk.wire.market.exchange.last == [101.0]
     order = desk.place(clientOid="a", size=4)
     desk.step(19)

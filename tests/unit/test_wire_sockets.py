@@ -1,4 +1,4 @@
-"""The sockets of the wire simulator: real connections, plain ones and those of ccxt."""
+"""The sockets of the wire simulator: real connections of a plain client."""
 
 import asyncio
 import base64
@@ -8,16 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 import aiohttp
-import ccxt
 import pytest
 from yarl import URL
 
 from ops.exchange import sockets
-from tests.support.wire_hub import LONG_S, NOW_MS, Wire, run, trader, wire
+from tests.support.wire_hub import LONG_S, NOW_MS, Wire, refused, run, wire
 
 ORDERS = "/contractMarket/tradeOrders"
 TICKER = "/contractMarket/ticker:XBTUSDTM"
-SYMBOL = "BTC/USDT:USDT"
 DAY_MS = 86_400_000
 
 
@@ -227,23 +225,6 @@ def test_what_is_no_json_object_gets_an_error_frame() -> None:
     run(scenario())
 
 
-def test_topics_are_bounded() -> None:
-    async def scenario() -> None:
-        async with wire() as made:
-            client = await made.client(private=False)
-            many = ",".join(f"S{k}" for k in range(101))
-            told = await client.ask(type="subscribe", topic=f"/contractMarket/ticker:{many}")
-            assert told["code"] == 400
-            assert told["data"].endswith("has more than 100 symbols")
-            for first in (0, 100, 200):
-                symbols = ",".join(f"S{k}" for k in range(first, first + 100))
-                await client.subscribe(f"/contractMarket/ticker:{symbols}")
-            told = await client.ask(type="subscribe", topic=TICKER)
-            assert (told["code"], told["data"]) == (509, "exceed max topic count 300")
-
-    run(scenario())
-
-
 def test_the_spot_socket_serves_no_positions() -> None:
     async def scenario() -> None:
         async with wire() as made:
@@ -255,14 +236,6 @@ def test_the_spot_socket_serves_no_positions() -> None:
             assert told == {"id": "1", "type": "error", "code": 404, "data": text}
 
     run(scenario())
-
-
-async def refused(made: Wire, token: str, code: int, text: str) -> None:
-    """Check that a token does not admit."""
-    client = await made.connect(token, "privateFutures")
-    told = {"id": "privateFutures", "type": "error", "code": code, "data": text}
-    assert await client.hear() == told
-    assert await client.hear() is None
 
 
 def test_a_token_admits_for_a_day_of_market_time() -> None:
@@ -304,52 +277,6 @@ def test_the_push_that_shows_how_late_it_is_still_arrives() -> None:
             made.ticker()
             assert (await client.hear())["type"] == "message"
             assert await client.hear() is None
-
-    run(scenario())
-
-
-def test_sockets_are_bounded() -> None:
-    async def scenario() -> None:
-        async with wire() as made:
-            kept = [await made.client() for _ in range(30)]
-            made.now_ms += 60_000
-            kept += [await made.client() for _ in range(20)]
-            assert len(kept) == len(made.hub.connections)
-            await refused(made, made.bullet(True)["token"], 509, "exceed max session count")
-
-    run(scenario())
-
-
-def test_connects_are_bounded_by_the_minute() -> None:
-    async def scenario() -> None:
-        async with wire() as made:
-            for _ in range(30):
-                client = await made.client()
-                await client.socket.close()
-            made.now_ms += 59_999
-            token = made.bullet(True)["token"]
-            await refused(made, token, 509, "exceed max connect count 30 per minute")
-            made.now_ms += 1
-            client = await made.client()
-            await client.nothing_came()
-
-    run(scenario())
-
-
-def test_what_a_client_says_is_bounded_by_ten_seconds() -> None:
-    async def scenario() -> None:
-        async with wire() as made:
-            client, other = await made.client(), await made.client()
-            for _ in range(100):
-                await client.nothing_came()
-            made.now_ms += 9_999
-            told = await client.ask(type="subscribe", topic=ORDERS, response=True)
-            text = "exceed max message count 100 per 10 seconds"
-            assert told == {"id": "me", "type": "error", "code": 509, "data": text}
-            assert not any(ORDERS in each.topics for each in made.hub.connections)
-            await other.nothing_came()
-            made.now_ms += 1
-            await client.subscribe(ORDERS)
 
     run(scenario())
 
@@ -459,95 +386,5 @@ def test_close_does_not_wait_for_the_deaf(monkeypatch: pytest.MonkeyPatch) -> No
             assert not connection.waiting.empty()
             assert made.hub.connections == []
             deaf.close()
-
-    run(scenario())
-
-
-async def states(exchange: Any, count: int) -> list[tuple[str, float]]:
-    """Return (status, filled) of the next events of orders."""
-    seen = []
-    for _ in range(count):
-        [order] = await asyncio.wait_for(exchange.watch_orders(SYMBOL), LONG_S)
-        seen.append((order["status"], order["filled"]))
-    return seen
-
-
-async def until_subscribed(made: Wire, topic: str) -> None:
-    """Wait until a client listens to a topic."""
-    async with asyncio.timeout(LONG_S):
-        while not any(topic in each.topics for each in made.hub.connections):
-            await asyncio.sleep(0)
-
-
-def test_ccxt_watches_an_order_from_open_to_filled() -> None:
-    async def scenario() -> None:
-        async with wire() as made, trader(made.url) as exchange:
-            watching = asyncio.create_task(states(exchange, 1))
-            await until_subscribed(made, ORDERS)
-            assert made.hub.connections[0].name == "privateFutures"
-            assert made.hub.connections[0].socket.compress
-            made.order()
-            assert await watching == [("open", 0.0)]
-            watching = asyncio.create_task(states(exchange, 1))
-            await asyncio.sleep(0)
-            match = {"matchPrice": "60000.0", "matchSize": "2", "tradeId": "9"}
-            made.order(type="match", status="match", filledSize="2", remainSize="0", **match)
-            assert await watching == [("open", 2.0)]
-            watching = asyncio.create_task(states(exchange, 1))
-            await asyncio.sleep(0)
-            made.order(type="filled", status="done", filledSize="2", remainSize="0")
-            assert await watching == [("closed", 2.0)]
-            [trade] = exchange.myTrades
-            assert (trade["id"], trade["price"], trade["amount"]) == ("9", 60_000.0, 2.0)
-
-    run(scenario())
-
-
-def test_ccxt_watches_and_unwatches_a_ticker() -> None:
-    async def scenario() -> None:
-        async with wire() as made, trader(made.url) as exchange:
-            watching = asyncio.create_task(exchange.watch_ticker(SYMBOL))
-            await until_subscribed(made, TICKER)
-            made.ticker("61234.5")
-            assert (await asyncio.wait_for(watching, LONG_S))["last"] == 61_234.5
-            await asyncio.wait_for(exchange.un_watch_ticker(SYMBOL), LONG_S)
-            assert made.hub.connections[0].topics == set()
-
-    run(scenario())
-
-
-def test_ccxt_comes_back_after_a_close_with_the_same_token() -> None:
-    async def scenario() -> None:
-        async with wire() as made, trader(made.url) as exchange:
-            watching = asyncio.create_task(states(exchange, 1))
-            await until_subscribed(made, ORDERS)
-            made.faults.add({"kind": "ws_close"})
-            with pytest.raises(ccxt.NetworkError):
-                await watching
-            watching = asyncio.create_task(states(exchange, 1))
-            await until_subscribed(made, ORDERS)
-            made.order()
-            assert await watching == [("open", 0.0)]
-            assert (made.hub.opened, made.hub.issued) == (2, 1)
-
-    run(scenario())
-
-
-def test_ccxt_fetches_a_new_token_after_token_is_expired() -> None:
-    async def scenario() -> None:
-        failed = asyncio.Event()
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.set())
-        async with wire() as made, trader(made.url) as exchange:
-            made.faults.add({"kind": "ws_expired_token"})
-            watching = asyncio.create_task(states(exchange, 1))
-            # ccxt raises out of its own callback; the one who waits does not hear of it.
-            await asyncio.wait_for(failed.wait(), LONG_S)
-            watching.cancel()
-            await asyncio.wait({watching})
-            watching = asyncio.create_task(states(exchange, 1))
-            await until_subscribed(made, ORDERS)
-            made.order()
-            assert await watching == [("open", 0.0)]
-            assert (made.hub.opened, made.hub.issued) == (2, 2)
 
     run(scenario())

@@ -1,0 +1,69 @@
+"""What the sockets of the wire simulator refuse because it is too much."""
+
+from tests.support.wire_hub import refused, run, wire
+
+ORDERS = "/contractMarket/tradeOrders"
+TICKER = "/contractMarket/ticker:XBTUSDTM"
+
+
+def test_topics_are_bounded() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client = await made.client(private=False)
+            many = ",".join(f"S{k}" for k in range(101))
+            told = await client.ask(type="subscribe", topic=f"/contractMarket/ticker:{many}")
+            assert told["code"] == 400
+            assert told["data"].endswith("has more than 100 symbols")
+            for first in (0, 100, 200):
+                symbols = ",".join(f"S{k}" for k in range(first, first + 100))
+                await client.subscribe(f"/contractMarket/ticker:{symbols}")
+            told = await client.ask(type="subscribe", topic=TICKER)
+            assert (told["code"], told["data"]) == (509, "exceed max topic count 300")
+
+    run(scenario())
+
+
+def test_sockets_are_bounded() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            kept = [await made.client() for _ in range(30)]
+            made.now_ms += 60_000
+            kept += [await made.client() for _ in range(20)]
+            assert len(kept) == len(made.hub.connections)
+            await refused(made, made.bullet(True)["token"], 509, "exceed max session count")
+
+    run(scenario())
+
+
+def test_connects_are_bounded_by_the_minute() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            for _ in range(30):
+                client = await made.client()
+                await client.socket.close()
+            made.now_ms += 59_999
+            token = made.bullet(True)["token"]
+            await refused(made, token, 509, "exceed max connect count 30 per minute")
+            made.now_ms += 1
+            client = await made.client()
+            await client.nothing_came()
+
+    run(scenario())
+
+
+def test_what_a_client_says_is_bounded_by_ten_seconds() -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            client, other = await made.client(), await made.client()
+            for _ in range(100):
+                await client.nothing_came()
+            made.now_ms += 9_999
+            told = await client.ask(type="subscribe", topic=ORDERS, response=True)
+            text = "exceed max message count 100 per 10 seconds"
+            assert told == {"id": "me", "type": "error", "code": 509, "data": text}
+            assert not any(ORDERS in each.topics for each in made.hub.connections)
+            await other.nothing_came()
+            made.now_ms += 1
+            await client.subscribe(ORDERS)
+
+    run(scenario())
