@@ -89,7 +89,9 @@ class Journal:
             for table in BOUNDS
         }
         """the number that the next row of each table gets"""
-        self.told = stored_told(db, self._next["incidents"] - 1)
+        self._stored_told = stored_told(db)
+        newest = self._next["incidents"] - 1
+        self.told = newest if self._stored_told is None else self._stored_told
         """incidents up to this number have been left for people to read"""
         row = db.execute("SELECT clean FROM runs ORDER BY n DESC LIMIT 1").fetchone()
         self.is_new = row is None
@@ -201,6 +203,7 @@ class Journal:
                 "make room on the disk, or end the program that holds the file"
             ) from error
         self._wait(BUSY_MS)
+        self._stored_told = self.told
         self._parts |= changed
         self.commits += 1
 
@@ -209,7 +212,8 @@ class Journal:
         self.told = self._next["incidents"] - 1
 
     def _write_told(self) -> None:
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TOLD, str(self.told)))
+        if self.told != self._stored_told:
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TOLD, str(self.told)))
 
     @guarded
     def untold(self) -> list[tuple[int, str, str, int, str]]:
@@ -323,10 +327,10 @@ def set_up(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
     db.execute("COMMIT")
 
 
-def stored_told(db: sqlite3.Connection, newest: int) -> int:
-    """Return up to which incident people have been told; `newest`, where that was never noted."""
+def stored_told(db: sqlite3.Connection) -> int | None:
+    """Return up to which incident people have been told, None where that was never noted."""
     row = db.execute("SELECT value FROM meta WHERE name = ?", (TOLD,)).fetchone()
-    return newest if row is None else int(row[0])
+    return None if row is None else int(row[0])
 
 
 def rows_of(event: Event, effects: Sequence[Effect], equity: float) -> list[Entry]:
