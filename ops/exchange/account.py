@@ -16,6 +16,7 @@ from ops.exchange.names import wire_symbol
 from ops.exchange.orders import WireOrder
 from ops.exchange.positions import Track, isolated_margin, position_view, unrealised
 from ops.exchange.statements import Statements
+from ops.exchange.unified_topics import POSITIONS, positions_view
 
 KEPT_DONE = 5_000
 KEPT_IDS = 200_000
@@ -158,7 +159,10 @@ class Account:
     def tell_position(self, k: int, now: int, reason: str) -> None:
         """Tell of a position, and why."""
         name = wire_symbol(self.listing.symbols[k])
-        data = self.position(k, now) | {"changeReason": reason}
+        view = self.position(k, now)
+        unified = positions_view(view, self.exchange.specs[k].maintenance_rate, now)
+        self.tell(POSITIONS, f"{POSITIONS}.FUTURES", unified)
+        data = view | {"changeReason": reason}
         del data["id"]
         self.tell(f"{news.POSITION}:{name}", "position.change", data)
 

@@ -14,7 +14,8 @@ examples:
       recorded candles, moved on by POST /control/advance
 
 A client is pointed at the two addresses that are printed (futures and spot API of KuCoin); the
-third is the control endpoint:
+third is the control endpoint. The sockets of the unified API that ccxt.pro asks for marks, funding
+and positions are at ws:// and the futures address, with /unified/futures and /unified/private.
   curl ADDRESS/control/truth
   curl ADDRESS/control/faults \\
        -d '{"faults": [{"kind": "slow_after", "role": "entry", "seconds": 15}]}'

@@ -22,6 +22,8 @@ class Connection:
         self.transport = request.transport
         self.private = False
         self.spot = False
+        self.unified = False
+        """its frames are those of the unified API"""
         self.opened_ms = 0
         """market time"""
         self.uplink = Meter(MOST_FRAMES, FRAMES_MS)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ops.exchange.unified_topics import TRADE_TYPES
+
 MOST_SECONDS = 86_400.0
 MOST_COUNT = 1_000_000_000
 MOST_SKEW_MS = 1_000_000_000
@@ -103,11 +105,15 @@ def _rooted(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("/")
 
 
+def _topic(value: Any) -> bool:
+    return _rooted(value) or (isinstance(value, str) and value.startswith(tuple(TRADE_TYPES)))
+
+
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "method": (lambda value: value in METHODS, f"one of {', '.join(METHODS)}"),
     "path": (_rooted, "the beginning of a path, with its /"),
     "role": (lambda value: value in ROLES, f"one of {', '.join(ROLES)}"),
-    "topic": (_rooted, "the beginning of a topic, with its /"),
+    "topic": (_topic, "the beginning of a topic, with its /, or of a unified channel"),
     "nth": (_whole(1, MOST_COUNT), "a whole number from 1"),
     "times": (_whole(0, MOST_COUNT), "a whole number from 0 (until cleared)"),
     "seconds": (_seconds, f"a number from 0 to {MOST_SECONDS:.0f}"),

@@ -8,6 +8,7 @@ from ops.exchange.contracts import BOOK_LEVELS, book_view, day_view, levels_at, 
 from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
 from ops.exchange.sockets import Hub
+from ops.exchange.unified_topics import FUNDING_FEE, MARK_PRICE, funding_view, mark_view
 
 CANDLE_WORDS = {
     1: "1min",
@@ -96,6 +97,7 @@ class MarketNews:
             self.tell(topic, "snapshot.24h", day_view(self.market, k, now))
         if f"{INSTRUMENT}:{name}" in wanted:
             self._tell_instrument(f"{INSTRUMENT}:{name}", k, now)
+        self._tell_unified(name, k, now, wanted)
 
     def _tell_instrument(self, topic: str, k: int, now: int) -> None:
         market = self.market
@@ -108,6 +110,16 @@ class MarketNews:
             _, rate = market.settled(k, now)
             data = {"granularity": RATE_MS, "fundingRate": rate, "timestamp": now}
             self.tell(topic, "funding.rate", data)
+
+    def _tell_unified(self, name: str, k: int, now: int, wanted: set[str]) -> None:
+        market, topic = self.market, f"{MARK_PRICE}:{name}"
+        if topic in wanted and self._is_due(topic, MARK_PRICE, MARK_MS, now):
+            self.tell(topic, MARK_PRICE, mark_view(name, market.mark(k), now))
+        topic = f"{FUNDING_FEE}:{name}"
+        if topic in wanted and self._is_due(topic, FUNDING_FEE, RATE_MS, now):
+            settled_ms, rate = market.settled(k, now)
+            view = funding_view(name, rate, settled_ms, next_settlement(now))
+            self.tell(topic, FUNDING_FEE, view)
 
     def tell_funding(self, now: int, wanted: set[str]) -> None:
         """Announce that funding is being settled, and that it has been."""

@@ -21,6 +21,7 @@ from ops.exchange.calls import Call, Route
 from ops.exchange.control import control_app
 from ops.exchange.limits import Pool
 from ops.exchange.refusal import RefusedError
+from ops.exchange.sockets import CLASSIC_PATH, UNIFIED_PATH, UNIFIED_PRIVATE_PATH
 from ops.exchange.validation import role_of_request
 from ops.exchange.wire import Options, Wire
 
@@ -137,7 +138,8 @@ class Server:
         """
         options = self.options
         futures = listener(self.wire, FUTURES_ROUTES)
-        futures.router.add_get("/endpoint", self.wire.hub.handle)
+        for path in (CLASSIC_PATH, UNIFIED_PATH, UNIFIED_PRIVATE_PATH):
+            futures.router.add_get(path, self.wire.hub.handle)
         spot = listener(self.wire, spot_api.ROUTES)
         control = control_app(self.wire)
         try:
@@ -147,7 +149,7 @@ class Server:
         except OSError:
             await self.stop()
             raise
-        self.wire.endpoint = f"ws://{HOST}:{futures_port}/endpoint"
+        self.wire.endpoint = f"ws://{HOST}:{futures_port}{CLASSIC_PATH}"
         self.addresses = {
             "futures": f"http://{HOST}:{futures_port}",
             "spot": f"http://{HOST}:{spot_port}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-MOST_SYMBOLS = 100  # in one subscription
+MOSTSYMBOLS = 100  # in one subscription
 MOST_TEXT = 200  # of a client's own words in an error
 
 
@@ -51,7 +51,7 @@ TOPICS = {
     "/contractAccount/wallet": Topic(Symbols.NONE, True),
     "/contract/position": Topic(Symbols.MUST, True),
 }
-_SYMBOL = re.compile(r"[A-Z0-9]{1,30}")
+SYMBOL = re.compile(r"[A-Z0-9]{1,30}")
 _CANDLES = re.compile(
     r"[A-Z0-9]{1,30}_(1min|5min|15min|30min|1hour|2hour|4hour|8hour|12hour|1day|1week)"
 )
@@ -82,11 +82,11 @@ def read_topics(text: Any, *, private: bool, spot: bool) -> list[str]:
     if not colon and topic.symbols in (Symbols.NONE, Symbols.MAY):
         return [name]
     symbols = behind.split(",")
-    pattern = _CANDLES if topic.symbols is Symbols.CANDLES else _SYMBOL
+    pattern = _CANDLES if topic.symbols is Symbols.CANDLES else SYMBOL
     if topic.symbols is Symbols.NONE or not all(map(pattern.fullmatch, symbols)):
         raise FrameError(400, f"topic {shown} is invalid")
-    if len(symbols) > MOST_SYMBOLS:
-        raise FrameError(400, f"topic {shown} has more than {MOST_SYMBOLS} symbols")
+    if len(symbols) > MOSTSYMBOLS:
+        raise FrameError(400, f"topic {shown} has more than {MOSTSYMBOLS} symbols")
     return [f"{name}:{symbol}" for symbol in symbols]
 
 

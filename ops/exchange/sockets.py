@@ -1,7 +1,8 @@
-"""The classic WebSocket of KuCoin Futures: bullet tokens, subscriptions, pushes and their faults.
+"""The sockets of KuCoin Futures: bullet tokens, subscriptions, pushes and their faults.
 
-A token admits for 24 hours of market time, and a connection lasts as long. Every push of a topic
-has the next `sn`, whether somebody hears of it or not, so a lost one leaves a hole.
+Classic connections and those of the unified API differ in the form of their frames alone. A token
+admits for 24 hours of market time, and a connection lasts as long. Every push of a topic has the
+next `sn`, whether somebody hears of it or not, so a lost one leaves a hole.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from ops.exchange import unified_topics as unified
 from ops.exchange.connection import CLOSE_S, MOST_FRAMES, Connection
 from ops.exchange.fault_specs import AT_ONCE, PUSH_KINDS
 from ops.exchange.faults import Fault, Faults, Seen
@@ -23,6 +25,9 @@ from ops.exchange.limits import Meter
 from ops.exchange.outgoing import Outgoing
 from ops.exchange.socket_topics import FrameError, compact, error, forms, message, read_topics
 
+CLASSIC_PATH = "/endpoint"
+UNIFIED_PATH = "/unified/futures"  # asks for no token
+UNIFIED_PRIVATE_PATH = "/unified/private"
 LIFE_MS = 86_400_000
 PING_TIMEOUT_MS = 10_000
 MOST_TOKENS = 1_000
@@ -98,13 +103,14 @@ class Hub:
         self.opened += 1
         name = request.query.get("connectId") or f"connection-{self.opened}"
         connection = Connection(request, socket, name, self.most_waiting)
+        connection.unified = request.path != CLASSIC_PATH
         self.connections.append(connection)
         writer = asyncio.create_task(connection.write())
         try:
-            self.admit(connection, request.query.get("token", ""))
+            self.admit(connection, request.query.get("token", ""), request.path)
             await self.listen(connection)
         except FrameError as refusal:
-            self.outgoing.send(connection, error(name, refusal.code, refusal.text))
+            self.refuse(connection, name, refusal)
         finally:
             connection.put(None)
             try:
@@ -117,10 +123,10 @@ class Hub:
                 asyncio.get_running_loop().call_later(CLOSE_S, connection.abort)
         return socket
 
-    def admit(self, connection: Connection, token: str) -> None:
+    def admit(self, connection: Connection, token: str, path: str) -> None:
         """Welcome a client. Raises FrameError when its token does not admit it."""
         now = self.now_ms()
-        ticket = self.tickets.get(token)
+        ticket = self.tickets.get(token) if path != UNIFIED_PATH else Ticket(False, False, now)
         if len(self.connections) > MOST_SOCKETS:
             raise FrameError(509, "exceed max session count")
         if not self.connects.take(now):
@@ -132,7 +138,19 @@ class Hub:
             raise FrameError(401, "token is invalid")
         connection.private, connection.spot = ticket.private, ticket.spot
         connection.opened_ms = now
-        self.outgoing.send(connection, compact({"id": connection.name, "type": "welcome"}))
+        self.outgoing.send(connection, self.welcome(connection))
+
+    def welcome(self, connection: Connection) -> str:
+        if connection.unified:
+            return unified.welcome(connection.name, self.ping_interval_ms, PING_TIMEOUT_MS)
+        return compact({"id": connection.name, "type": "welcome"})
+
+    def refuse(self, connection: Connection, name: str, refusal: FrameError) -> None:
+        """Send an error in the form that the client understands."""
+        if connection.unified:
+            self.outgoing.send(connection, unified.answer(name, refusal.text))
+        else:
+            self.outgoing.send(connection, error(name, refusal.code, refusal.text))
 
     async def listen(self, connection: Connection) -> None:
         """Answer a client until it is gone. Raises FrameError when it is silent for too long."""
@@ -154,8 +172,8 @@ class Hub:
         if connection.uplink.take(self.now_ms()):
             self.answer(connection, text)
             return
-        refusal = f"exceed max message count {MOST_FRAMES} per 10 seconds"
-        self.outgoing.send(connection, error(connection.name, 509, refusal))
+        refusal = FrameError(509, f"exceed max message count {MOST_FRAMES} per 10 seconds")
+        self.refuse(connection, connection.name, refusal)
 
     def answer(self, connection: Connection, text: str | bytes) -> None:
         """Do what a frame of a client asks for, and say so."""
@@ -164,21 +182,24 @@ class Hub:
             asked = json.loads(text)
         asked = asked if isinstance(asked, dict) else {}
         name = str(asked.get("id", connection.name))
-        try:
-            match asked.get("type"):
-                case "ping":
-                    self.pong(connection, name)
-                    return
-                case "subscribe":
-                    self.subscribe(connection, asked.get("topic"))
-                case "unsubscribe":
-                    connection.topics.difference_update(self.wanted(connection, asked.get("topic")))
-                case _:
-                    raise FrameError(415, "type is not supported")
-        except FrameError as refusal:
-            self.outgoing.send(connection, error(name, refusal.code, refusal.text))
+        if asked.get("type") == "ping":
+            self.pong(connection, name)
             return
-        if asked.get("response") is True:
+        verb = "action" if connection.unified else "type"
+        try:
+            match asked.get(verb):
+                case "subscribe":
+                    self.subscribe(connection, asked)
+                case "unsubscribe":
+                    connection.topics.difference_update(self.wanted(connection, asked))
+                case _:
+                    raise FrameError(415, f"{verb} is not supported")
+        except FrameError as refusal:
+            self.refuse(connection, name, refusal)
+            return
+        if connection.unified:
+            self.outgoing.send(connection, unified.answer(name))
+        elif asked.get("response") is True:
             self.outgoing.send(connection, compact({"id": name, "type": "ack"}))
 
     def pong(self, connection: Connection, name: str) -> None:
@@ -190,15 +211,17 @@ class Hub:
                 connection, compact({"id": name, "type": "pong", "timestamp": stamp_us})
             )
 
-    def subscribe(self, connection: Connection, topic: Any) -> None:
+    def subscribe(self, connection: Connection, asked: dict[str, Any]) -> None:
         """Add what is asked for, all of it or nothing."""
-        topics = connection.topics.union(self.wanted(connection, topic))
+        topics = connection.topics.union(self.wanted(connection, asked))
         if len(topics) > MOST_TOPICS:
             raise FrameError(509, f"exceed max topic count {MOST_TOPICS}")
         connection.topics = topics
 
-    def wanted(self, connection: Connection, topic: Any) -> list[str]:
-        return read_topics(topic, private=connection.private, spot=connection.spot)
+    def wanted(self, connection: Connection, asked: dict[str, Any]) -> list[str]:
+        if connection.unified:
+            return unified.read_channel(asked, private=connection.private)
+        return read_topics(asked.get("topic"), private=connection.private, spot=connection.spot)
 
     def publish(self, topic: str, subject: str, data: dict[str, Any], *, private: bool) -> None:
         """Push an event to all who listen; a private one only to those with a private token."""
@@ -217,11 +240,16 @@ class Hub:
         for form in names:
             self.numbers[form[0]] += step
         heard = {form for form, _ in readers}
-        frames = {form: message(*form, self.numbers[form[0]], data) for form in heard}
+        frames = {form: self.frame(*form, data) for form in heard}
         if fault is not None and fault.kind in AT_ONCE:
             self.strike(fault)
         self.outgoing.deliver(fault, [(connection, frames[form]) for form, connection in readers])
         self.retire()
+
+    def frame(self, topic: str, subject: str, data: dict[str, Any]) -> str:
+        if topic.startswith("/"):
+            return message(topic, subject, self.numbers[topic], data)
+        return unified.push(subject, self.now_ms(), data)
 
     def retire(self) -> None:
         """Close the connections whose time is over."""
@@ -232,12 +260,13 @@ class Hub:
 
     def strike(self, fault: Fault) -> None:
         """Close every connection, or send it an error."""
-        code, text = int(fault.spec.get("code", 500)), str(fault.spec.get("msg", "internal error"))
+        code, text = fault.spec.get("code", 500), fault.spec.get("msg", "internal error")
+        refusal = FrameError(int(code), str(text))
         for connection in self.connections:
             if fault.kind == "ws_close":
                 connection.put(None)
             else:
-                self.outgoing.send(connection, error(connection.name, code, text))
+                self.refuse(connection, connection.name, refusal)
 
     async def close(self) -> None:
         """End all connections; clients hear of it when they listen."""

@@ -11,11 +11,12 @@ import ccxt.async_support
 import ccxt.pro
 
 from ops.exchange.server import WireExchange
+from ops.exchange.sockets import UNIFIED_PATH, UNIFIED_PRIVATE_PATH
 from ops.exchange.wire import Options
 from tests.support.wire_desk import KEY
 
 SYMBOL = "BTC/USDT:USDT"
-NOWHERE = "ws://127.0.0.1:9"  # the sockets of unified accounts are not simulated
+NOWHERE = "ws://127.0.0.1:9"  # the sockets of the spot market are not simulated
 
 
 class Control:
@@ -59,7 +60,12 @@ class Client:
                 where = "futures" if name.startswith("futures") else "spot"
                 self.ccxt.urls["api"][name] = addresses[where]
             else:
-                self.ccxt.urls["api"][name] = dict.fromkeys(value, NOWHERE)
+                sockets = f"ws{addresses['futures'][4:]}"
+                self.ccxt.urls["api"][name] = {
+                    **dict.fromkeys(value, NOWHERE),
+                    "futures": sockets + UNIFIED_PATH,
+                    "private": sockets + UNIFIED_PRIVATE_PATH,
+                }
 
     def advance(self, ms: int) -> None:
         """Let market time pass, for the client too."""
