@@ -51,6 +51,7 @@ TRIES = 6
 """that often a read is sent before it has failed: three tries, and aiohttp repeats a dropped GET"""
 BANNED = "<html>Error 1015</html>"
 """of what stands before the exchange: no envelope, and the pause after it is the longest"""
+FAILURES = (503, 500, 502, 504)
 FIELDS = {
     "/api/v1/orders": ("id", "symbol", "filledSize", "isActive"),
     "/api/v1/stopOrders": ("id", "symbol", "filledSize", "isActive"),
@@ -108,7 +109,7 @@ class Cell:
 
     def specs(self, rng: Random) -> list[Plain]:
         """Return what the simulator is told."""
-        return [spec | self._target(spec, rng) for spec in self.fault.wire]
+        return [spec | self._target(spec, rng) | _failure(spec, rng) for spec in self.fault.wire]
 
     def _target(self, spec: Plain, rng: Random) -> Plain:
         match self.fault.aim:
@@ -129,6 +130,11 @@ class Cell:
         return {}
 
 
+def _failure(spec: Plain, rng: Random) -> Plain:
+    """Return which of its failures the server has, where one stands for all of them."""
+    return {"status": rng.choice(FAILURES)} if spec.get("status") == FAILURES[0] else {}
+
+
 def _of_requests() -> Iterator[Fault]:
     """Yield what can happen to a request, for each sort of request."""
     late_s = 0.8  # later than the bot waits in these drills
@@ -141,10 +147,11 @@ def _of_requests() -> Iterator[Fault]:
             "rate_limited",
             "rate_limited",
         ),
-        ("503", {"kind": "status", "status": 503}, "timeout", "unreachable"),
+        ("5xx", {"kind": "status", "status": 503}, "timeout", "unreachable"),
         ("HTML with 200", {"kind": "html"}, "malformed", "malformed"),
         ("dropped before", {"kind": "drop_before"}, "timeout", "unreachable"),
         ("dropped after", {"kind": "drop_after"}, "timeout", "unreachable"),
+        ("slow before", {"kind": "slow_before", "seconds": late_s}, "timeout", "unreachable"),
         ("slow after", {"kind": "slow_after", "seconds": late_s}, "timeout", "unreachable"),
         ("null data", {"kind": "null"}, "malformed", "malformed"),
     ]
@@ -177,6 +184,7 @@ def _of_sockets() -> Iterator[Fault]:
         ("frames lost", {"kind": "ws_drop", **always}),
         ("frames twice", {"kind": "ws_duplicate", **always}),
         ("frames reordered", {"kind": "ws_reorder", "seconds": 0.2, **always}),
+        ("frames late", {"kind": "ws_delay", "seconds": 0.4, **always}),
         ("sequence gap", {"kind": "ws_gap", **always}),
         ("token expired", {"kind": "ws_expired_token"}, {"kind": "ws_close"}),
         ("error frame", {"kind": "ws_error_frame"}),
@@ -197,6 +205,8 @@ def _of_the_exchange() -> Iterator[Fault]:
     refused: Plain = {"kind": "error", "code": "400006", "msg": "ip", "status": 401, "times": 0}
     yield Fault("key refused", (refused,), lasts_s=8.0, blind=True, errors=("other",), causes=down)
     yield Fault("maintenance", ({"kind": "maintenance"},), lasts_s=40.0, blind=True, causes=down)
+    late: Plain = {"kind": "late_klines", "ms": 20_000}
+    yield Fault("candles late", (late,), lasts_s=130.0)
     outage: Plain = {"kind": "outage"}
     yield Fault("outage, minutes", (outage,), lasts_s=180.0, stride_s=5.0, blind=True, causes=down)
     yield Fault(
