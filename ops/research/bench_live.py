@@ -99,7 +99,8 @@ class Unlimited(TokenBucket):
 class Stopwatch:
     """Notes when each decision began, and when the first of its orders was on the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
         self.decided: float | None = None
         self.milliseconds: list[float] = []
 
@@ -111,7 +112,7 @@ class Stopwatch:
         def timed(now: int) -> Event | None:
             event: Event | None = poll(now)
             if isinstance(event, Cycle):
-                self.decided = time.perf_counter()
+                self.decided = self.clock()
             return event
 
         feed.poll = timed
@@ -123,11 +124,13 @@ class Stopwatch:
     async def sent(self, _session: object, _context: object, what: Any) -> None:
         """The head of a request has been written to its socket."""
         if what.method == "POST" and what.url.path.endswith("/orders") and self.decided is not None:
-            self.milliseconds.append((time.perf_counter() - self.decided) * 1000.0)
+            self.milliseconds.append((self.clock() - self.decided) * 1000.0)
             self.decided = None
 
 
-def latencies(bars: int, say: Callable[[str], None]) -> list[float]:
+def latencies(
+    bars: int, say: Callable[[str], None], seconds: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Return the milliseconds from closed bar to order on the wire, over so many bars."""
     with simulator("--speed", "step", "--depth", "1000000") as at, Stop() as stop:
         urls = [f"exchange.futures_url={at['futures']}", f"exchange.spot_url={at['spot']}"]
@@ -146,7 +149,7 @@ def latencies(bars: int, say: Callable[[str], None]) -> list[float]:
             journal(bot)
             try:
                 bot.recover(config, clock.now())
-                watch = Stopwatch()
+                watch = Stopwatch(seconds)
                 assert client.session is not None
                 watch.watch(bot, client.session)
                 for number in range(bars):
