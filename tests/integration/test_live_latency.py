@@ -18,8 +18,7 @@ ROUNDS = 5
 def test_the_work_for_an_order_fits_into_the_budget() -> None:
     slowest: list[float] = []
     while len(slowest) < ROUNDS and not any(map(LATENCY.met, slowest)):
-        found = sorted(latencies(BARS, print, time.process_time))
+        found = sorted(latencies(BARS, lambda _: None, time.process_time))
         assert len(found) >= LEAST_ORDERS
         slowest.append(percentile(found, 0.99))
-    print(f"p99 of the processor time of each round, ms: {slowest}")
-    assert any(map(LATENCY.met, slowest))
+    assert any(map(LATENCY.met, slowest)), slowest
