@@ -32,6 +32,7 @@ BUDGET_WAIT_S = 2.0  # an entry that would have to wait longer is not worth send
 URGENT_WAIT_S = 5.0  # a stop or an exit; then it is decided anew
 CONNECTIONS = 30
 TOKEN_WEIGHT, TIME_WEIGHT = 10, 2  # of a socket's token, of the time (API reference, section 7)
+OTHER_POOL = "/api/v1/transaction-history"  # on the futures host, but from the pool Management
 BLOCKED_S = 5.0  # after a 429 that does not say how long
 
 
@@ -237,7 +238,8 @@ class KucoinClient:
         """Learn from the answer's headers how much of the request budget is left; ccxt calls this
         for every answer."""
         told = [headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
-        if url.startswith(self.site.futures_url) and all(text.isdigit() for text in told):
+        ours = url.startswith(self.site.futures_url) and OTHER_POOL not in url
+        if ours and all(text.isdigit() for text in told):
             limit, remaining, reset_ms = (int(text) for text in told)
             self.bucket.told(limit, remaining, reset_ms, public="KC-API-KEY" not in asked)
         return body

@@ -43,8 +43,8 @@ class Line:
     def fault(self, **spec: Any) -> None:
         self.control("POST", "/control/faults", faults=[spec])
 
-    def read(self) -> Any:
-        return self.wire.run(self.client.read(OVERVIEW, {"currency": "USDT"}, weight=5), 10.0)
+    def read(self, call: str = OVERVIEW) -> Any:
+        return self.wire.run(self.client.read(call, {"currency": "USDT"}, weight=5), 10.0)
 
     def order(self, priority: Priority = Priority.ENTRY) -> Any:
         """Send an order that the exchange would take."""
@@ -187,6 +187,8 @@ def test_what_an_answer_says_of_the_budget_is_of_the_account_or_of_the_address(l
     line.wire.run(line.client.sync_clock(), 10.0)
     line.read()
     assert told == [(2_000, True), (2_000, False)]
+    line.read("futuresPrivateGetTransactionHistory")
+    assert len(told) == 2  # another pool's count
 
 
 def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> None:
