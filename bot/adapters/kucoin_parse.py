@@ -205,8 +205,9 @@ def _quantity(fields: Fields) -> float:
     if fields.text("positionSide") != "BOTH":
         raise fields.wrong("positionSide", _HEDGE)
     quantity = fields.whole("currentQty")
-    if quantity and not fields.flag("isOpen"):
-        raise fields.wrong("isOpen", f"true with {quantity:g} contracts")
+    opened = bool(quantity)
+    if fields.flag("isOpen") is not opened:
+        raise fields.wrong("isOpen", f"{opened} with {quantity:g} contracts")
     return quantity
 
 

@@ -325,6 +325,7 @@ def test_hedge_mode_is_named(symbol: str, side: str) -> None:
         [changed(POSITION, symbol="SOLUSDTM"), changed(POSITION, symbol="SOLUSDTM")],
         [changed(POSITION, isOpen=False)],
         [changed(POSITION, isOpen=None)],
+        [changed(POSITION, currentQty=0)],
         [changed(POSITION, currentQty=None)],
         [changed(POSITION, currentQty=0.5)],
         [changed(POSITION, currentQty="")],
