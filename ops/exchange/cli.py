@@ -13,6 +13,9 @@ examples:
                   --start 2024-01-01 --speed step --json --key K --secret S --passphrase P
       recorded candles, moved on by POST /control/advance
 
+  radops exchange --script crash.csv --key K --secret S --passphrase P
+      a file with the line BTC-USDT-PERP and under it -5, -5, -5, 3: percent in each bar
+
 A client is pointed at the two addresses that are printed (futures and spot API of KuCoin); the
 third is the control endpoint. The sockets of the unified API that ccxt.pro asks for marks, funding
 and positions are at ws:// and the futures address, with /unified/futures and /unified/private.
@@ -103,6 +106,12 @@ def _add_market_options(market: "argparse._ArgumentGroup") -> None:
         choices=("lag", "last"),
         default="lag",
         help="mark prices that follow the last price slowly, or at once (default lag)",
+    )
+    market.add_argument(
+        "--script",
+        type=Path,
+        metavar="FILE",
+        help="CSV of percentages by symbol: how prices move in the bars after the history",
     )
     market.add_argument("--seed", type=int, default=1, metavar="N", help="of market and latency")
     market.add_argument(

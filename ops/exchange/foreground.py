@@ -21,6 +21,7 @@ from bot.shell.options import parse_time
 from bot.sim.ticks import MARK_PULL
 from ops.exchange.auth import Credentials
 from ops.exchange.names import decimal_text, side_word
+from ops.exchange.script import scripted
 from ops.exchange.server import Server
 from ops.exchange.source import Source, recorded, synthetic
 from ops.exchange.wire import Options
@@ -74,6 +75,11 @@ def read_options(args: argparse.Namespace) -> Options:
 
 
 def _source(args: argparse.Namespace) -> Source:
+    source = _market(args)
+    return source if args.script is None else scripted(source, args.script, args.history)
+
+
+def _market(args: argparse.Namespace) -> Source:
     symbols = tuple(parse_symbol(name) for name in args.symbols.split(","))
     if len(set(symbols)) < len(symbols):
         raise InputError(f"symbols: expected each once, was {args.symbols}")

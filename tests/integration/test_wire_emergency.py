@@ -229,7 +229,12 @@ def test_a_key_that_the_exchange_does_not_accept_is_said_at_once(
 
 
 def test_another_key_is_refused(exchange: Simulator, state: Path) -> None:
-    (state.parent / "keys" / "kucoin_key").write_text("another\n", encoding="ascii")
-    code, told, _ = command(exchange, state, "kill", *keys(state))
-    assert code == 2 or "API key" in told.get("note", "")
+    (state.parent / "keys" / "kucoin_key").write_text("key-of-another\n", encoding="ascii")
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    assert (code, told["error"]) == (
+        2,
+        f"{state}: expected the API key of this account, was another",
+    )
+    assert "key-of-another" not in said
+    assert Latches(state / "latches").read() is not None
     assert exchange.truth()["positions"]
