@@ -1,7 +1,10 @@
-"""The files of an SQLite database: who may read them, and how large its write-ahead log is."""
+"""The files of an SQLite database: who may read them, how large its write-ahead log is, and how
+they are written."""
 
 import os
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MODE = 0o640
@@ -31,3 +34,17 @@ def log_size(path: Path) -> int:
         return log_of(path).stat().st_size
     except OSError:
         return 0
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Write what the block writes, all of it or nothing; on return it survives a crash."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        raise

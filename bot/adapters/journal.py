@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from bot.adapters.database_file import LOG_BYTES, log_size, prepare
+from bot.adapters.database_file import LOG_BYTES, log_size, prepare, transaction
 from bot.adapters.journal_errors import JournalError, guarded, reading
 from bot.adapters.journal_schema import (
     BOUNDS,
@@ -186,18 +186,14 @@ class Journal:
         self._next["events"] += self.lost  # the gap is seen in the numbers
         try:
             changed = {k: v for k, v in state_parts(state).items() if self._parts.get(k) != v}
-            self.db.execute("BEGIN IMMEDIATE")
-            for table, row in rows:
-                self._insert(table, row)
-            self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed.items())
-            self._write_told()
-            self.db.execute("COMMIT")
+            with transaction(self.db):
+                for table, row in rows:
+                    self._insert(table, row)
+                self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed.items())
+                self._write_told()
         except (sqlite3.Error, ValueError, OverflowError) as error:  # or a value it cannot hold
             self._next = numbers
             self._wait(0)  # whoever holds the file holds up one commit, not every one
-            with suppress(sqlite3.Error):
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
             raise JournalError(
                 f"{self.path}: cannot be written ({error}): no new positions until it can; "
                 "make room on the disk, or end the program that holds the file"

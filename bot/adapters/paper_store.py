@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from bot.adapters.database_file import LOG_BYTES, prepare
+from bot.adapters.database_file import LOG_BYTES, prepare, transaction
 from bot.adapters.journal_errors import DAMAGED
 from bot.core.errors import BotError, InputError
 
@@ -106,23 +106,19 @@ class PaperStore:
         """
         numbers = dict(self.numbers)
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-            for name, value in values.items():
-                self._put(name, json.dumps(value).encode())
-            for name, blob in blobs.items():
-                self._put(name, blob)
-            for body in entries:
-                self._append("entries", (json.dumps(body),), "(n, body) VALUES (?, ?)")
-            for client_id, body in finished:
-                row = (client_id, json.dumps(body))
-                self._append("finished", row, "(n, client_id, body) VALUES (?, ?, ?)")
-            self.db.execute("COMMIT")
+            with transaction(self.db):
+                for name, value in values.items():
+                    self._put(name, json.dumps(value).encode())
+                for name, blob in blobs.items():
+                    self._put(name, blob)
+                for body in entries:
+                    self._append("entries", (json.dumps(body),), "(n, body) VALUES (?, ?)")
+                for client_id, body in finished:
+                    row = (client_id, json.dumps(body))
+                    self._append("finished", row, "(n, client_id, body) VALUES (?, ?, ?)")
         except sqlite3.Error as error:
             self.numbers = numbers
             self._wait(0)  # whoever holds the file holds up one save, not every one
-            with suppress(sqlite3.Error):
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
             raise PaperStoreError(
                 f"{self.path}: the simulated account cannot be written ({error}); make room on the "
                 "disk, or end the program that holds the file"

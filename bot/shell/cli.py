@@ -34,6 +34,7 @@ from bot.shell.options import (
     data_directories,
     exchange_settings,
     parse_duration,
+    parse_speed,
     period,
 )
 from bot.shell.paper import (
@@ -140,19 +141,6 @@ def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",
     )
     paper.set_defaults(run=paper_command, lasting=True)
-
-
-def parse_speed(text: str) -> float | None:
-    """Return market seconds per second, None for `max`; raise InputError otherwise."""
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0.0 < speed <= 1e6:
-        raise InputError(f"speed: expected a number above 0, or max, was {text!r}")
-    return speed
 
 
 def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -> Source:

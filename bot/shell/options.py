@@ -57,6 +57,23 @@ def parse_duration(text: str) -> int:
     return int(amount * units[unit])
 
 
+def parse_speed(text: str, other: str = "max") -> float | None:
+    """Return market seconds per second, None for the `other` word; raise InputError otherwise.
+
+    >>> parse_speed("60"), parse_speed("max")
+    (60.0, None)
+    """
+    if text == other:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed <= 1e6:
+        raise InputError(f"speed: expected a number above 0, or {other}, was {text!r}")
+    return speed
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is traded, on which data and with which configuration."""
     market = parser.add_argument_group("market and period")

@@ -17,7 +17,7 @@ from bot.core.messages import (
     OrderFilled,
     OrderRejected,
 )
-from bot.shell.options import parse_time
+from bot.shell.options import parse_speed, parse_time
 from bot.sim.ticks import MARK_PULL
 from ops.exchange.auth import Credentials
 from ops.exchange.names import decimal_text, side_word
@@ -66,7 +66,7 @@ def read_options(args: argparse.Namespace) -> Options:
         history=args.history,
         seed=args.seed,
         balance=args.balance,
-        speed=_speed(args.speed),
+        speed=parse_speed(args.speed, "step"),
         latency_ms=_latency(args.latency_ms),
         depth=args.depth,
         steps=args.quotes,
@@ -91,18 +91,6 @@ def _market(args: argparse.Namespace) -> Source:
     start = parse_time(args.start) if args.start else None
     end = parse_time(args.end) if args.end else None
     return recorded(args.data, symbols, args.timeframe, start, end)
-
-
-def _speed(text: str) -> float | None:
-    if text == "step":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0.0 < speed <= 1e6:
-        raise InputError(f"speed: expected a number above 0, or step, was {text!r}")
-    return speed
 
 
 def _latency(text: str) -> tuple[int, int]:
