@@ -66,7 +66,7 @@ class Ledger:
     def increase(
         self, k: int, side: int, contracts: float, price: float, leverage: float, now: int
     ) -> None:
-        """Open or add to a position at `price`.
+        """Open or add to a position at `price`; what is added brings the margin of its leverage.
 
         Raises
         ------
@@ -80,6 +80,11 @@ class Ledger:
         if held.side == 0:
             held.opened_ms = now
             held.leverage = leverage
+        elif leverage != held.leverage:
+            # Only then: the mean of equal numbers would be off by the noise of the divisions.
+            before, added = held.contracts * held.entry_price, contracts * price
+            margin = before / held.leverage + added / leverage
+            held.leverage = (before + added) / margin
         total = held.contracts + contracts
         held.entry_price = (held.entry_price * held.contracts + price * contracts) / total
         held.side = side

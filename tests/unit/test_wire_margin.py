@@ -87,3 +87,16 @@ def test_margin_needs_money_and_an_isolated_position() -> None:
     desk.trade(marginMode="CROSS")
     with pytest.raises(RefusedError, match="330005"):
         add(desk, "1")
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 10), (10, 1), (7, 7)])
+def test_what_is_added_brings_the_margin_of_its_own_leverage(first: int, second: int) -> None:
+    desk = Desk(100.0)
+    desk.trade(size=10, leverage=first)
+    desk.trade(size=40, leverage=second)
+    [row] = desk.call("GET", "/api/v1/positions")
+    margin = 1_001.0 / first + 4_004.0 / second
+    assert (row["posInit"], row["posMargin"]) == pytest.approx((margin, margin))
+    account = desk.wire.account
+    assert account.available() == pytest.approx(account.ledger.wallet - margin)
+    assert account.ledger.held[0].leverage == pytest.approx(5_005.0 / margin)
