@@ -116,9 +116,12 @@ class FullExchange(TickExchange):
         self._sweep(k)
 
     def reserved_margin(self) -> float:
-        """Return the margin that resting entries will need, USDT."""
+        """Return the margin that resting entries will need, USDT; those that met a position need
+        none."""
         needed = 0.0
         for order in self.book.waiting(Role.ENTRY):
+            if self.ledger.held[order.symbol].side == -order.side:
+                continue
             left, spec = self.book.left[order.client_id], self.specs[order.symbol]
             needed += left * spec.multiplier * order.price / order.leverage
         return needed

@@ -92,8 +92,10 @@ class Account:
         return self.orders.get(self.order_ids.get(client_oid, ""))
 
     def order_margin(self) -> float:
-        """Return what live entries have reserved, USDT."""
-        return sum(o.needs_margin(self.exchange.specs[o.symbol]) for o in self.live.values())
+        """Return what live entries have reserved, USDT; against a position they only reduce it."""
+        specs, held = self.exchange.specs, self.ledger.held
+        entries = (o for o in self.live.values() if held[o.symbol].side != -o.side)
+        return sum((o.needs_margin(specs[o.symbol]) for o in entries), 0.0)
 
     def available(self) -> float:
         """Return what is free for new orders, USDT."""

@@ -100,3 +100,17 @@ def test_what_is_added_brings_the_margin_of_its_own_leverage(first: int, second:
     account = desk.wire.account
     assert account.available() == pytest.approx(account.ledger.wallet - margin)
     assert account.ledger.held[0].leverage == pytest.approx(5_005.0 / margin)
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_an_order_that_can_only_reduce_reserves_no_margin(side: str) -> None:
+    desk = Desk(100.0)
+    desk.trade(side=side, size=500)
+    free = desk.wire.account.available()
+    other, price = ("sell", "104") if side == "buy" else ("buy", "96")
+    order = desk.trade(side=other, type="limit", price=price, size=500, leverage=1)
+    assert order.live
+    seen = desk.call("GET", "/api/v1/account-overview")
+    assert (seen["orderMargin"], seen["availableBalance"]) == (0.0, free)
+    more = desk.trade(side=side, size=400)  # paid from what is free
+    assert more.filled == 400
