@@ -22,6 +22,7 @@ from ops.exchange.wire import Wire
 
 APP = "app"
 """begins the clientOids of orders that people place in the exchange's app"""
+MOST = 1e15  # what a number has to be below; JSON as Python reads it knows NaN and Infinity
 FAR = 0.5  # of the mark: where a foreign order never trades
 
 type Action = Callable[[Wire, dict[str, Any]], Awaitable[Any]]
@@ -196,9 +197,9 @@ async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
             mode = _one_of(body, "mode", ("ISOLATED", "CROSS"))
             account.margin_modes[_symbol(wire, body)] = mode
         case "position_mode":
-            account.hedged = bool(_number(body, "mode"))
+            account.hedged = bool(_one_of(body, "mode", (0, 1)))
         case "withdrawal" | "futures" | "address" as right:
-            setattr(wire.rights, right, bool(body.get("enabled")))
+            setattr(wire.rights, right, _one_of(body, "enabled", (True, False)))
         case other:
             raise InputError(f"do: expected a change of the market, was {other!r}")
     return {}
@@ -229,17 +230,19 @@ def _symbol(wire: Wire, body: dict[str, Any]) -> int:
 
 
 def _number(body: dict[str, Any], key: str, default: float | None = None) -> float:
-    value = body.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    value: Any = body.get(key, default)
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not abs(value) < MOST:
         raise InputError(f"{key}: expected a number, was {value!r}")
     return float(value)
 
 
-def _one_of(body: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+def _one_of[T: (str, int, bool)](body: dict[str, Any], key: str, allowed: tuple[T, ...]) -> T:
     value = body.get(key)
-    if value not in allowed:
-        raise InputError(f"{key}: expected one of {', '.join(allowed)}, was {value!r}")
-    return str(value)
+    for one in allowed:
+        if one == value and isinstance(one, bool) == isinstance(value, bool):  # 1 is no true
+            return one
+    raise InputError(f"{key}: expected one of {', '.join(map(str, allowed))}, was {value!r}")
 
 
 ACTIONS: list[tuple[str, str, Action]] = [
@@ -266,7 +269,7 @@ def _answering(wire: Wire, action: Action) -> Callable[[web.Request], Awaitable[
     async def answer(request: web.Request) -> web.Response:
         try:
             body = json.loads(await request.read() or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             return web.json_response({"error": "expected a JSON object"}, status=400)

@@ -28,6 +28,7 @@ from ops.exchange.sockets import Hub
 from ops.exchange.source import Source
 
 BASIS_POINTS = 1e4
+MOST_BALANCE = 1e15  # USDT
 ROWS_AT_ONCE = 20  # of a long advance, before others get a turn
 
 
@@ -159,21 +160,28 @@ class Wire:
 def read_setting(setting: Setting, wanted: dict[str, Any]) -> Setting:
     """Return a setting with the numbers of a reset; raise InputError when they make no sense."""
     known = {"balance", "seed", "skip", "latency_ms", "depth"}
-    for key, value in wanted.items():
+    for key in wanted:
         if key not in known:
             raise InputError(f"reset: expected only {', '.join(sorted(known))}, was {key!r}")
-        if key != "latency_ms" and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InputError(f"reset: {key}: expected a number, was {value!r}")
+    for key in {"seed", "skip", "depth"} & wanted.keys():
+        if type(wanted[key]) is not int:
+            raise InputError(f"reset: {key}: expected a whole number, was {wanted[key]!r}")
+    balance, history = wanted.get("balance", setting.balance), wanted.get("skip", setting.history)
+    if type(balance) not in (int, float) or not 0.0 <= balance < MOST_BALANCE:
+        raise InputError(f"reset: balance: expected 0 or more USDT, was {balance!r}")
+    if history < 0:
+        raise InputError(f"reset: skip: expected 0 or more, was {history}")
     latency = wanted.get("latency_ms", setting.latency_ms)
-    if isinstance(latency, int):
+    if type(latency) is int:
         latency = (latency, latency)
-    if len(latency) != 2 or not all(isinstance(ms, int) for ms in latency):
+    pair = isinstance(latency, list | tuple) and len(latency) == 2
+    if not pair or not all(type(ms) is int for ms in latency):
         raise InputError(f"reset: latency_ms: expected [least, most], was {latency!r}")
     return replace(
         setting,
-        balance=float(wanted.get("balance", setting.balance)),
-        seed=int(wanted.get("seed", setting.seed)),
-        history=int(wanted.get("skip", setting.history)),
-        depth=int(wanted.get("depth", setting.depth)),
+        balance=float(balance),
+        seed=wanted.get("seed", setting.seed),
+        history=history,
+        depth=wanted.get("depth", setting.depth),
         latency_ms=(latency[0], latency[1]),
     )

@@ -56,7 +56,8 @@ def test_replies_that_are_none_of_a_route() -> None:
         assert [coin["currency"] for coin in body["data"]] == ["BTC", "USDT"]
         assert get(f"{spot}/api/v1/user/api-key")[1]["code"] == "400001"
         assert get(f"{control}/control/advance", "POST", b"{}")[0] == 400
-        assert get(f"{control}/control/advance", "POST", b"no")[1]["error"]
+        for nonsense in (b"no", b"[" * 100_000):
+            assert get(f"{control}/control/advance", "POST", nonsense)[1]["error"]
         told = get(f"{control}/control/truth")[1]["requests"]
         assert told["GET /api/v1/contracts/{symbol}"] == 1
         assert told["GET /api/v1/positions"] == 1

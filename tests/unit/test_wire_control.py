@@ -177,6 +177,9 @@ def test_a_liquidation_and_a_transfer_come_from_outside() -> None:
         {"do": "close", "symbol": "nothing"},
         {"do": "close", "symbol": BTC, "share": "all"},
         {"do": "transfer", "amount": "much"},
+        {"do": "transfer", "amount": float("nan")},
+        {"do": "transfer", "amount": float("-inf")},
+        {"do": "transfer", "amount": 10**400},
         {},
     ],
     ids=str,
@@ -214,7 +217,17 @@ def test_a_new_tick_is_a_new_grid() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"do": "account", "mode": "OTHER"}, {"do": "margin_mode", "symbol": BTC}, {"do": None}],
+    [
+        {"do": "account", "mode": "OTHER"},
+        {"do": "margin_mode", "symbol": BTC},
+        {"do": "position_mode", "mode": "1"},
+        {"do": "position_mode", "mode": True},
+        {"do": "position_mode", "mode": 2},
+        {"do": "futures"},
+        {"do": "futures", "enabled": "false"},
+        {"do": "withdrawal", "enabled": 0},
+        {"do": None},
+    ],
     ids=str,
 )
 def test_wrong_changes_are_told(wrong: dict[str, Any]) -> None:
@@ -259,7 +272,27 @@ def test_a_reset_begins_anew() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"colour": 1}, {"balance": "x"}, {"skip": 100}, {"latency_ms": [1]}, {"latency_ms": [5, 1]}],
+    [
+        {"colour": 1},
+        {"balance": "x"},
+        {"balance": None},
+        {"balance": -1},
+        {"balance": float("nan")},
+        {"balance": 10**400},
+        {"seed": 1.5},
+        {"depth": float("inf")},
+        {"depth": 0},
+        {"skip": True},
+        {"skip": -1},
+        {"skip": 100},
+        {"latency_ms": None},
+        {"latency_ms": 2.5},
+        {"latency_ms": True},
+        {"latency_ms": [1]},
+        {"latency_ms": [5, 1]},
+        {"latency_ms": [-2, -1]},
+        {"latency_ms": [True, True]},
+    ],
     ids=str,
 )
 def test_a_wrong_reset_changes_nothing(wrong: dict[str, Any]) -> None:
