@@ -206,11 +206,13 @@ class Market:
 
     def pause(self, k: int) -> None:
         """Let a symbol stand still."""
+        self._check_listed(k)
         self.status[k] = "Paused"
         self.exchange.halted.add(k)
 
     def resume(self, k: int) -> None:
         """Let a symbol go on."""
+        self._check_listed(k)
         self.status[k] = "Open"
         self.exchange.halted.discard(k)
 
@@ -219,6 +221,10 @@ class Market:
         self.status[k] = "Closed"
         self.exchange.halted.add(k)
         self.exchange.settle(k)
+
+    def _check_listed(self, k: int) -> None:
+        if not self.is_listed(k):
+            raise InputError(f"{self.symbols[k]}: expected a contract on the market, was delisted")
 
     def set_tick(self, k: int, tick: float) -> None:
         """Change the price grid of a symbol."""

@@ -33,9 +33,7 @@ def status(wire: Wire, call: Call) -> Any:
 
 def active_contracts(wire: Wire, call: Call) -> Any:
     """GET /api/v1/contracts/active: everything but what was delisted."""
-    market = wire.market
-    listed = [k for k, state in enumerate(market.status) if state != "Closed"]
-    return [contract_view(market, k, call.now) for k in listed]
+    return [contract_view(wire.market, k, call.now) for k in _listed(wire)]
 
 
 def contract(wire: Wire, call: Call) -> Any:
@@ -49,8 +47,8 @@ def ticker(wire: Wire, call: Call) -> Any:
 
 
 def all_tickers(wire: Wire, call: Call) -> Any:
-    """GET /api/v1/allTickers"""
-    return [ticker_view(wire.market, k, call.now) for k in range(len(wire.market.symbols))]
+    """GET /api/v1/allTickers: everything but what was delisted."""
+    return [ticker_view(wire.market, k, call.now) for k in _listed(wire)]
 
 
 def mark_price(wire: Wire, call: Call) -> Any:
@@ -127,6 +125,10 @@ def risk_limit(wire: Wire, call: Call) -> Any:
 def bullet_public(wire: Wire, call: Call) -> Any:
     """POST /api/v1/bullet-public"""
     return wire.hub.issue(private=False, base_url=wire.endpoint)
+
+
+def _listed(wire: Wire) -> list[int]:
+    return [k for k in range(len(wire.market.symbols)) if wire.market.is_listed(k)]
 
 
 def _index(wire: Wire, call: Call) -> int:

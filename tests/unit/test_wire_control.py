@@ -200,9 +200,14 @@ def test_a_delisted_contract_is_settled() -> None:
     assert (told["fills"][-1]["trade_type"], told["fills"][-1]["price"]) == ("settlement", 100.0)
     assert desk.refused() == "200003"
     assert desk.call("GET", "/api/v1/contracts/active") == []
+    assert desk.call("GET", "/api/v1/allTickers") == []
     with pytest.raises(RefusedError, match="200003"):
         desk.call("GET", "/api/v1/kline/query", symbol="XBTUSDTM", granularity=1)
     assert desk.call("GET", "/api/v1/contracts/{symbol}", symbol="XBTUSDTM")["status"] == "Closed"
+    for do in ("resume", "pause"):
+        with pytest.raises(InputError, match="expected a contract on the market"):
+            change(desk, do, symbol=BTC)
+    assert desk.refused() == "200003"
 
 
 def test_a_new_tick_is_a_new_grid() -> None:
