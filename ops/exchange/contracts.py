@@ -1,9 +1,10 @@
 """Public market data in the wire's shapes: contracts, tickers, books, rates."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from bot.core.kernel.prices import market_price
-from bot.core.market import FUNDING_INTERVAL_MS
+from bot.core.market import FUNDING_INTERVAL_MS, ticks_per_unit
 from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import (
     decimal_text,
@@ -160,26 +161,46 @@ def ticker_view(market: Market, k: int, now: int) -> dict[str, Any]:
 
 def book_levels(market: Market, k: int, levels: int) -> tuple[list[list[float]], list[list[float]]]:
     """Return bids and asks, best first, as [price, contracts]: what an order of now would meet."""
-    return levels_at(market, k, levels, market.exchange.last[k], market.exchange.taken[k])
+    return levels_at(market, k, levels, standing(market, k))
+
+
+class Standing(NamedTuple):
+    """What a book follows from."""
+
+    last: float = 0.0
+    """0: nothing trades"""
+    taken: float = 0.0
+    """contracts that have traded at `last`"""
+    tick: float = 0.0
+
+
+def standing(market: Market, k: int) -> Standing:
+    """Return where the market of symbol `k` stands."""
+    exchange = market.exchange
+    last = exchange.last[k] if market.status[k] == "Open" else 0.0
+    return Standing(last, exchange.taken[k], exchange.specs[k].tick)
 
 
 def levels_at(
-    market: Market, k: int, levels: int, last: float, taken: float
+    market: Market, k: int, levels: int, state: Standing
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the book of symbol `k` when the market stands at `last` and `taken` has traded there.
+    """Return the book of symbol `k` where the market stood or stands.
 
     Each level is one slippage further and has the depth of a quote, the best one less what has
     been taken of it.
     """
-    exchange = market.exchange
-    if last <= 0.0 or market.status[k] != "Open":
+    exchange, (last, taken, tick) = market.exchange, state
+    if last <= 0.0:
         return [], []
+    spec = exchange.specs[k]
+    if tick != spec.tick:
+        spec = replace(spec, tick=tick, ticks_per_unit=ticks_per_unit(tick))
     skipped, used = divmod(taken, exchange.depth)
     sides: list[list[list[float]]] = []
     for side in (-1, 1):
         price, rows = last, []
         for i in range(int(skipped) + levels):
-            price = market_price(price, side, exchange.params, exchange.specs[k])
+            price = market_price(price, side, exchange.params, spec)
             if i >= skipped:
                 rows.append([price, int(exchange.depth - (used if i == skipped else 0.0))])
         sides.append(rows)

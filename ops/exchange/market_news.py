@@ -4,7 +4,15 @@ from typing import Any
 
 from bot.sim.ticks import Quote
 from ops.exchange.candles import served
-from ops.exchange.contracts import BOOK_LEVELS, book_view, day_view, levels_at, ticker_view
+from ops.exchange.contracts import (
+    BOOK_LEVELS,
+    Standing,
+    book_view,
+    day_view,
+    levels_at,
+    standing,
+    ticker_view,
+)
 from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
 from ops.exchange.sockets import Hub
@@ -43,8 +51,8 @@ class MarketNews:
     def __init__(self, market: Market, hub: Hub) -> None:
         self.market = market
         self.hub = hub
-        self.shown = [(0.0, 0.0) for _ in market.symbols]
-        """last price and what was taken at it, of the book that readers know, by symbol"""
+        self.shown = [Standing() for _ in market.symbols]
+        """of the book that readers know, by symbol"""
         self.told: dict[tuple[str, str], int] = {}
         """when what is told at intervals was told last, by topic and subject"""
         coming = next_settlement(market.start_ms)
@@ -149,7 +157,7 @@ class MarketNews:
     def tell_book(self, k: int, now: int, wanted: set[str]) -> None:
         """Tell what has changed in a book; each change has the next number of the book."""
         market = self.market
-        before, state = self.shown[k], (market.exchange.last[k], market.exchange.taken[k])
+        before, state = self.shown[k], standing(market, k)
         if state == before:
             return
         self.shown[k] = state
@@ -164,10 +172,10 @@ class MarketNews:
                 view = book_view(market, k, depth, now)
                 self.tell(topic, "level2", {**view, "ts": now, "timestamp": now})
 
-    def _tell_changes(self, name: str, k: int, before: tuple[float, float], now: int) -> None:
+    def _tell_changes(self, name: str, k: int, before: Standing, now: int) -> None:
         market = self.market
-        old = levels_at(market, k, BOOK_LEVELS, *before)
-        new = levels_at(market, k, BOOK_LEVELS, *self.shown[k])
+        old = levels_at(market, k, BOOK_LEVELS, before)
+        new = levels_at(market, k, BOOK_LEVELS, self.shown[k])
         for word, gone, come in zip(("buy", "sell"), old, new, strict=True):
             was, now_there = _sizes(gone), _sizes(come)
             for price in sorted(was.keys() | now_there.keys()):

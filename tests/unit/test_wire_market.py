@@ -1,6 +1,9 @@
 """Public market data of the wire simulator, where ccxt does not look."""
 
+from typing import Any
+
 from ops.exchange.contracts import book_levels
+from ops.exchange.market_news import LEVEL2, MarketNews
 from ops.exchange.names import wire_symbol
 from tests.support.wire_desk import COIN, MINUTE, PAST, START, SYMBOL, Desk
 
@@ -63,6 +66,55 @@ def test_sequences_grow_with_what_changes_the_book() -> None:
     assert second > first
     desk.step(MINUTE // 2)
     assert desk.call("GET", path, symbol=SYMBOL)["sequence"] > second
+
+
+class Reader(MarketNews):
+    """Listens to the changes of a book and keeps the book."""
+
+    def __init__(self, desk: Desk) -> None:
+        snapshot = desk.call("GET", "/api/v1/level2/snapshot", symbol=SYMBOL)
+        self.sequence = snapshot["sequence"]
+        self.bids, self.asks = dict(snapshot["bids"]), dict(snapshot["asks"])
+        super().__init__(desk.wire.market, desk.wire.hub)
+        desk.wire.news, desk.wire.market.on_quote = self, self.quoted
+
+    def wanted(self) -> set[str]:
+        return {f"{LEVEL2}:{SYMBOL}"}
+
+    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
+        price, side, size = data["change"].split(",")
+        book = self.bids if side == "buy" else self.asks
+        if data["sequence"] > self.sequence:
+            book[float(price)] = int(size)
+            if size == "0":
+                del book[float(price)]
+
+    def knows(self, desk: Desk) -> bool:
+        """Return whether the book that was kept is the exchange's."""
+        fresh = desk.call("GET", "/api/v1/level2/snapshot", symbol=SYMBOL)
+        return (self.bids, self.asks) == (dict(fresh["bids"]), dict(fresh["asks"]))
+
+
+def test_the_changes_of_a_book_lead_to_the_book() -> None:
+    desk = Desk((100.0, 101.0), 101.0, 103.0, 104.0, depth=30)
+    reader = Reader(desk)
+    desk.trade(size=50)
+    assert reader.knows(desk)
+    desk.wire.market.set_tick(0, 0.25)
+    assert reader.knows(desk)
+    desk.bars(1)
+    assert reader.knows(desk)
+    desk.wire.market.pause(0)
+    assert reader.knows(desk)
+    assert reader.bids == reader.asks == {}
+    desk.bars(1)
+    desk.wire.market.resume(0)
+    desk.bars(1)
+    assert reader.knows(desk)
+    assert reader.bids
+    desk.wire.market.delist(0)
+    assert reader.knows(desk)
+    assert reader.asks == {}
 
 
 def test_every_symbol_has_a_name_of_its_own() -> None:
