@@ -20,7 +20,7 @@ from bot.core.messages import (
 from bot.shell.options import parse_speed, parse_time
 from bot.sim.ticks import MARK_PULL
 from ops.exchange.auth import Credentials
-from ops.exchange.names import decimal_text, side_word
+from ops.exchange.names import decimal_text, side_word, wire_symbol
 from ops.exchange.script import scripted
 from ops.exchange.server import Server
 from ops.exchange.source import Source, recorded, synthetic
@@ -39,7 +39,12 @@ def run_exchange(args: argparse.Namespace) -> int:
     InputError : the options make no sense, or a port is taken
     """
     options = read_options(args)
-    return asyncio.run(_serve(options, as_json=args.json))
+    try:
+        # Not inside asyncio.run: it would not hear Ctrl-C while a long history is played.
+        server = Server(options)
+    except KeyboardInterrupt:
+        return 0
+    return asyncio.run(_serve(server, as_json=args.json))
 
 
 def read_options(args: argparse.Namespace) -> Options:
@@ -81,7 +86,7 @@ def _source(args: argparse.Namespace) -> Source:
 
 def _market(args: argparse.Namespace) -> Source:
     symbols = tuple(parse_symbol(name) for name in args.symbols.split(","))
-    if len(set(symbols)) < len(symbols):
+    if len(set(map(wire_symbol, symbols))) < len(symbols):  # XBT and BTC are one on the wire
         raise InputError(f"symbols: expected each once, was {args.symbols}")
     timeframe_ms = parse_timeframe(args.timeframe)
     if args.market == "synthetic":
@@ -95,13 +100,12 @@ def _market(args: argparse.Namespace) -> Source:
 
 def _latency(text: str) -> tuple[int, int]:
     least, _, most = text.partition("-")
-    if not least.isdigit() or not (most or least).isdigit():
+    if not text.isascii() or not least.isdigit() or not (most or least).isdigit():
         raise InputError(f"latency-ms: expected two numbers like 5-40, was {text!r}")
     return int(least), int(most or least)
 
 
-async def _serve(options: Options, *, as_json: bool) -> int:
-    server = Server(options)
+async def _serve(server: Server, *, as_json: bool) -> int:
     if not as_json:
         server.wire.on_event = lambda event: print(line_of(event, server), flush=True)
     ended = asyncio.Event()
@@ -117,7 +121,7 @@ async def _serve(options: Options, *, as_json: bool) -> int:
     else:
         print(
             f"futures {addresses['futures']}  spot {addresses['spot']}  "
-            f"control {addresses['control']}  ({options.source.label})",
+            f"control {addresses['control']}  ({server.options.source.label})",
             flush=True,
         )
     await server.serve(ended)

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from bot.core.market import Row
+from ops.cli import main
+from ops.exchange import foreground
 from ops.exchange.auth import digest
 from ops.exchange.server import WireExchange
 from tests.support.wire_client import Client, Control, connected
@@ -190,6 +194,17 @@ def test_a_person_sees_a_line_for_each_order_and_fill() -> None:
     assert not any(secret in first + out for secret in ("key-1", "secret-1", "passphrase-1"))
 
 
+def test_ctrl_c_is_heard_while_the_history_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = source([100.0] * 9)
+
+    def rows() -> Iterator[Row]:
+        signal.raise_signal(signal.SIGINT)
+        return market.rows()
+
+    monkeypatch.setattr(foreground, "synthetic", lambda *_: replace(market, rows=rows))
+    assert main(["exchange", *PORTS, *SECRETS]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -197,11 +212,13 @@ def test_a_person_sees_a_line_for_each_order_and_fill() -> None:
         (["--speed", "fast"], "speed: expected"),
         (["--symbols", "BTC"], "symbol: expected"),
         (["--symbols", "BTC-USDT-PERP,BTC-USDT-PERP"], "symbols: expected each once"),
+        (["--symbols", "XBT-USDT-PERP,BTC-USDT-PERP"], "symbols: expected each once"),
         (["--timeframe", "7m"], "timeframe: expected"),
         (["--market", "replay"], "expected --data DIR"),
         (["--data", "nowhere"], "with --market replay only"),
         (["--latency-ms", "40-5"], "latency_ms: expected"),
         (["--latency-ms", "x"], "latency-ms: expected"),
+        (["--latency-ms", "\u00b2"], "latency-ms: expected"),  # a digit to Python, but no number
         (["--depth", "0"], "depth: expected"),
         (["--balance", "nan"], "balance: expected"),
         (["--history", "0"], "history: expected"),
@@ -213,7 +230,5 @@ def test_a_person_sees_a_line_for_each_order_and_fill() -> None:
 def test_bad_input_ends_with_2(
     words: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ops.cli import main
-
     assert main(["exchange", *PORTS, *SECRETS, "--history", "10", *words]) == 2
     assert text in capsys.readouterr().err
