@@ -5,7 +5,9 @@ import asyncio
 import json
 import math
 import signal
+import sys
 
+from bot.adapters.voice import Voice
 from bot.core.errors import InputError
 from bot.core.market import parse_symbol, parse_timeframe
 from bot.core.messages import (
@@ -106,8 +108,14 @@ def _latency(text: str) -> tuple[int, int]:
 
 
 async def _serve(server: Server, *, as_json: bool) -> int:
+    # Nobody who stops reading may hold up or spoil what clients are answered.
+    voice = Voice(sys.stdout, patient=False)
+
+    def say(event: Event) -> None:
+        voice.write(f"{line_of(event, server)}\n")
+
     if not as_json:
-        server.wire.on_event = lambda event: print(line_of(event, server), flush=True)
+        server.wire.on_event = say
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,14 +124,11 @@ async def _serve(server: Server, *, as_json: bool) -> int:
         addresses = await server.start()
     except OSError as error:
         raise InputError(f"expected free ports: {error.strerror or error}") from None
-    if as_json:
-        print(json.dumps(addresses), flush=True)
-    else:
-        print(
-            f"futures {addresses['futures']}  spot {addresses['spot']}  "
-            f"control {addresses['control']}  ({server.options.source.label})",
-            flush=True,
-        )
+    told = json.dumps(addresses)
+    if not as_json:
+        words = " ".join(f"{name} {addresses[name]} " for name in ("futures", "spot", "control"))
+        told = f"{words} ({server.options.source.label})"
+    voice.write(f"{told}\n")
     await server.serve(ended)
     return 0
 

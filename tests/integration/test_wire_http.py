@@ -194,6 +194,24 @@ def test_a_person_sees_a_line_for_each_order_and_fill() -> None:
     assert not any(secret in first + out for secret in ("key-1", "secret-1", "passphrase-1"))
 
 
+def test_clients_are_answered_when_nobody_reads_what_it_says() -> None:
+    with start("--speed", "step", "--history", "10", "--symbols", "BTC-USDT-PERP") as process:
+        try:
+            assert process.stdout is not None
+            control = Control(process.stdout.readline().split("control ")[1].split()[0])
+            process.stdout.close()
+            wish = {"do": "enter", "symbol": "BTC-USDT-PERP", "side": 1, "contracts": 3}
+            for number in (1, 2):
+                control("POST", "/control/outside", **wish)
+                control.advance(1_000)
+                assert len(control.truth()["fills"]) == number
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, error) == (0, "")
+
+
 def test_ctrl_c_is_heard_while_the_history_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     market = source([100.0] * 9)
 
