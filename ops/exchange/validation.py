@@ -15,6 +15,7 @@ from ops.exchange.orders import AttachedExit
 from ops.exchange.refusal import RefusedError, bad_parameter
 
 CLIENT_OID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 PRICE_BAND = 0.05  # of the mark price
 MAX_SIZE = 1_000_000  # contracts of one order
 MAX_PRICE = 1_000_000.0  # USDT; every contract says the same
@@ -140,11 +141,13 @@ def check_band(side: int, price: float, mark: float) -> None:
 
 def number(body: dict[str, Any], key: str) -> float:
     """Return a number that may come as text; raise RefusedError when it is none."""
-    value = body.get(key)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    value: Any = body.get(key)
+    # Python would also read "1_0", " 5 " and digits of other scripts.
+    text = isinstance(value, str) and NUMBER.fullmatch(value)
+    if text or (isinstance(value, int | float) and not isinstance(value, bool)):
         try:
             found = float(value)
-        except (ValueError, OverflowError):  # a JSON integer may have any length
+        except OverflowError:  # a JSON integer may have any length
             found = float("nan")
         if abs(found) < 1e15:
             return found
