@@ -4,7 +4,7 @@ from typing import Any
 
 from ops.exchange import private_api
 from ops.exchange.calls import Call, Route
-from ops.exchange.contracts import tier_view, unified_funding_view
+from ops.exchange.contracts import contract_view, tier_view, unified_funding_view
 from ops.exchange.limits import Pool
 from ops.exchange.names import wire_base, wire_symbol
 from ops.exchange.public_api import status, timestamp
@@ -77,8 +77,9 @@ def universal_transfer(wire: Wire, call: Call) -> Any:
 
 def open_interest(wire: Wire, call: Call) -> Any:
     """GET /api/ua/v1/market/open-interest"""
-    names = [wire_symbol(wire.market.symbols[k]) for k in _wanted(wire, call)]
-    return [{"symbol": name, "openInterest": "0", "ts": call.now} for name in names]
+    views = [contract_view(wire.market, k, call.now) for k in _wanted(wire, call)]
+    keys = ("symbol", "openInterest")
+    return [{key: view[key] for key in keys} | {"ts": call.now} for view in views]
 
 
 def funding_rates(wire: Wire, call: Call) -> Any:
