@@ -57,8 +57,8 @@ def cancel(wire: Wire, call: Call) -> Any:
 
 def cancel_client(wire: Wire, call: Call) -> Any:
     """DELETE /api/v1/orders/client-order/{client_oid}"""
-    wire.market.index(call.params.get("symbol"))
-    order = door.cancel(wire.account, wire.account.find_client(call.text("client_oid")), call.now)
+    named = _named(wire, call.params.get("symbol"), call.text("client_oid"))
+    order = door.cancel(wire.account, named, call.now)
     return {"clientOid": order.client_oid}
 
 
@@ -71,8 +71,9 @@ def cancel_many(wire: Wire, call: Call) -> Any:
     asked: list[tuple[str | None, str | None, WireOrder | None]] = []
     asked += [(str(name), None, account.find(str(name))) for name in ids]
     for entry in named:
-        name = str(entry.get("clientOid")) if isinstance(entry, dict) else ""
-        asked.append((None, name, account.find_client(name)))
+        wanted = entry if isinstance(entry, dict) else {}
+        name = str(wanted.get("clientOid"))
+        asked.append((None, name, _named(wire, wanted.get("symbol"), name)))
     if not asked:
         raise bad_parameter("expected orderIdsList or clientOidsList")
     results = []
@@ -183,6 +184,12 @@ def _shown(wire: Wire, found: WireOrder | None) -> dict[str, Any]:
     if found is None or not found.readable:
         raise RefusedError("100001", "error.getOrder.orderNotExist")
     return order_view(found, wire.market.exchange.specs[found.symbol])
+
+
+def _named(wire: Wire, symbol: object, client_oid: str) -> WireOrder | None:
+    """Return the order of a contract by its clientOid; one of another contract is none."""
+    k, found = wire.market.index(symbol), wire.account.find_client(client_oid)
+    return found if found is not None and found.symbol == k else None
 
 
 def _symbol(wire: Wire, call: Call) -> int | None:

@@ -105,6 +105,9 @@ def test_market_data_of_the_spot_host() -> None:
         assert set(spot) == {"BTC/USDT", "ETH/USDT"}
         mark = (await ccxt.fetch_mark_price(SYMBOL))["markPrice"]
         assert spot["BTC/USDT"]["info"]["value"] == mark
+        interest = (await ccxt.fetch_open_interest(SYMBOL))["openInterestAmount"]
+        contract = await ccxt.futuresPublicGetContractsSymbol({"symbol": "XBTUSDTM"})
+        assert interest == float(contract["data"]["openInterest"]) > 0.0
         unknown = {"tradeType": "FUTURES", "marginMode": "CROSS", "symbol": "NOUSDTM"}
         asked = ccxt.utaGetMarketPositionTiers(unknown)
         assert await client.code_of(asked) == "100003 ExchangeError"
@@ -260,6 +263,12 @@ def test_cancelling() -> None:
         assert [o["clientOrderId"] for o in await ccxt.fetch_open_orders(SYMBOL)] == ["t-4"]
         gone = ccxt.cancel_order(made[0]["id"], SYMBOL)
         assert await client.code_of(gone) == "100004 BadRequest"
+        of_another = ccxt.cancel_order(None, OTHER, {"clientOrderId": "t-4"})
+        assert await client.code_of(of_another) == "100004 BadRequest"
+        [answer] = await ccxt.cancel_orders([], OTHER, {"clientOrderIds": ["t-4"]})
+        assert answer["info"]["code"] == "100004"
+        client.advance(5)
+        assert len(await ccxt.fetch_open_orders(SYMBOL)) == 1
         await ccxt.cancel_all_orders(SYMBOL, {"version": "v3"})
         client.advance(5)
         assert await ccxt.fetch_open_orders(SYMBOL) == []
