@@ -114,8 +114,11 @@ async def _serve(server: Server, *, as_json: bool) -> int:
     def say(event: Event) -> None:
         voice.write(f"{line_of(event, server)}\n")
 
+    def say_over() -> None:
+        voice.write(f"{server.wire.now()} the market is over: prices stand still from now on\n")
+
     if not as_json:
-        server.wire.on_event = say
+        server.wire.on_event, server.wire.on_over = say, say_over
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

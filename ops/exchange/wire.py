@@ -84,6 +84,8 @@ class Wire:
     def __init__(self, options: Options, on_event: Callable[[Event], None]) -> None:
         self.options = options
         self.on_event = on_event
+        self.on_over: Callable[[], None] = lambda: None
+        """called once in a life, when the source has no more rows"""
         self.faults = Faults(options.seed)
         self.hub = Hub(self.faults, self.now, seed=options.seed)
         self.limits = Limits()
@@ -102,6 +104,7 @@ class Wire:
         )
         self.setting = setting
         self.market = market
+        self.over = False
         self.account = Account(market.exchange, market, self.hub.publish)
         self.news = MarketNews(market, self.hub)
         market.on_trigger = partial(answers.triggered, self.account)
@@ -135,6 +138,9 @@ class Wire:
             self.on_event(event)
         self.account.tell_changes(now)
         self.news.caught_up(now)
+        if self.market.current is None and not self.over:
+            self.over = True
+            self.on_over()
         return now
 
     async def advance(self, to_ms: int) -> int:

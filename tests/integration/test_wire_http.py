@@ -21,6 +21,7 @@ from ops.cli import main
 from ops.exchange import foreground
 from ops.exchange.auth import digest
 from ops.exchange.server import WireExchange
+from tests.support.market_files import HOUR, candle_lines, write_candles
 from tests.support.wire_client import Client, Control, connected
 from tests.support.wire_desk import KEY, options, source
 
@@ -192,6 +193,22 @@ def test_a_person_sees_a_line_for_each_order_and_fill() -> None:
     assert opened.endswith("open BTC-USDT-PERP buy 3 entry app1")
     assert " fill BTC-USDT-PERP buy 3 at " in filled
     assert not any(secret in first + out for secret in ("key-1", "secret-1", "passphrase-1"))
+
+
+def test_a_person_is_told_that_recorded_candles_are_over(tmp_path: Path) -> None:
+    write_candles(tmp_path / "BTC-USDT-PERP-1h.csv", candle_lines(12))
+    words = ["--market", "replay", "--data", str(tmp_path), "--symbols", "BTC-USDT-PERP"]
+    with start(*words, "--timeframe", "1h", "--history", "10", "--speed", "step") as process:
+        try:
+            assert process.stdout is not None
+            control = Control(process.stdout.readline().split("control ")[1].split()[0])
+            end_ms = control.advance(2 * HOUR)
+            control.advance(HOUR)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert out == f"{end_ms} the market is over: prices stand still from now on\n"
 
 
 def test_clients_are_answered_when_nobody_reads_what_it_says() -> None:
