@@ -55,6 +55,8 @@ class Terms(NamedTuple):
     post_only: bool = False
     """it is cancelled rather than take"""
     trigger: Trigger | None = None
+    closes: bool = False
+    """it closes the position as large as it is when the condition comes true"""
 
 
 class Watcher(Protocol):
@@ -177,6 +179,8 @@ class FullExchange(TickExchange):
         side = -1 if trigger.up else 1
         if price > 0.0 and self._passes(side, STOP, trigger.price, price, k):
             del self.waiting[order.client_id]
+            if terms.closes:
+                order = replace(order, contracts=self.ledger.held[k].contracts)
             self.terms[order.client_id] = terms._replace(trigger=None)
             self.watcher.triggered(order.client_id, self.now_ms)
             self._admit(order, self.terms[order.client_id])

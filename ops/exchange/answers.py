@@ -55,6 +55,8 @@ def triggered(account: Account, name: str, now: int) -> None:
     """Note that a stop order has become an order of the market."""
     order = account.orders[name]
     order.triggered = True
+    if order.close_order:
+        order.size = int(account.ledger.held[order.symbol].contracts)
     order.stage = Stage.OPEN
     order.updated_ms = now
     _tell_stop(account, order, "triggered", now)

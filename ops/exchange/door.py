@@ -160,7 +160,9 @@ def _check_margin(account: Account, order: WireOrder) -> None:
 def _send(account: Account, order: WireOrder, now: int) -> None:
     account.add(order)
     terms = Terms(
-        rests=order.kind == "limit" and order.time_in_force == "GTC", post_only=order.post_only
+        rests=order.kind == "limit" and order.time_in_force == "GTC",
+        post_only=order.post_only,
+        closes=order.close_order,
     )
     price, role, trigger = _as_sent(order, account.ledger.held[order.symbol].side)
     sent = PlaceOrder(
@@ -175,12 +177,12 @@ def _send(account: Account, order: WireOrder, now: int) -> None:
 def _as_sent(order: WireOrder, held: int) -> tuple[float, Role, Trigger | None]:
     """Return price, role and condition with which an order goes to the market.
 
-    A reduce-only market order that protects, on the mark price, is what the simulated exchange
-    calls a stop; every other stop order waits for its condition.
+    A reduce-only market order of a size that protects, on the mark price, is what the simulated
+    exchange calls a stop; every other stop order waits for its condition.
     """
     if not order.stop:
         return order.price, order.role, None
-    protects = order.stop == ("down" if held > 0 else "up")
+    protects = order.stop == ("down" if held > 0 else "up") and not order.close_order
     on_mark = order.stop_price_type != "TP"  # the index (IP) is served as the mark
     if order.role is Role.STOP and order.kind == "market" and on_mark and protects:
         return order.stop_price, Role.STOP, None

@@ -247,6 +247,19 @@ def test_a_close_order_works_out_side_and_size() -> None:
     assert (order.side, order.filled, held(desk)) == (1, 7, 0)
 
 
+@pytest.mark.parametrize("kind", ["TP", "MP"])
+@pytest.mark.parametrize(("more", "rest"), [("buy", 16), ("sell", 4)])
+def test_a_stop_that_closes_takes_the_position_as_it_is_when_triggered(
+    kind: str, more: str, rest: int
+) -> None:
+    desk = long(100.0, 96.0, 96.0)
+    closing = {"closeOrder": True, "side": None, "size": None, "leverage": None}
+    stop = desk.trade(**closing, stop="down", stopPrice="98", stopPriceType=kind)
+    desk.trade(side=more, size=6)
+    desk.bars(3)
+    assert (stop.filled, stop.size, stop.cancelled, held(desk)) == (rest, rest, False, 0)
+
+
 def test_an_order_against_the_position_closes_it_and_no_more() -> None:
     desk = long(100.0)
     order = desk.trade(side="sell", size=15)
