@@ -26,6 +26,8 @@ and positions are at ws:// and the futures address, with /unified/futures and /u
   curl ADDRESS/control/outside -d '{"do": "adl", "symbol": "BTC-USDT-PERP", "share": 0.5}'
   curl ADDRESS/control/market -d '{"do": "futures", "enabled": false}'
       a key without the right to trade; "address": not used from here; "withdrawal": may withdraw
+  curl ADDRESS/control/faults -d '{"faults": [{"kind": "?"}]}'
+      the answer lists every kind; so do the other two for what they can "do"
 
 It listens on 127.0.0.1 alone, keeps nothing on disk, and ends with Ctrl-C.
 exit codes: 0 ended by Ctrl-C or SIGTERM, 2 bad input, 1 anything else

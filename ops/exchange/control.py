@@ -25,6 +25,10 @@ APP = "app"
 MOST = 1e15  # what a number has to be below; JSON as Python reads it knows NaN and Infinity
 FAR = 0.5  # of the mark: where a foreign order never trades
 
+DEEDS = ("close", "liquidate", "adl", "rest", "enter", "transfer", "cancel")
+CHANGES = ("pause", "resume", "delist", "tick_size", "account", "margin_mode", "position_mode")
+RIGHTS = ("withdrawal", "futures", "address")
+
 type Action = Callable[[Wire, dict[str, Any]], Awaitable[Any]]
 
 
@@ -112,7 +116,7 @@ async def clear_faults(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
 async def outside(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
     """Do what a person, another program or the exchange does to the account."""
     now = wire.catch_up()
-    what = body.get("do")
+    what = _one_of(body, "do", DEEDS)
     if what == "transfer":
         wire.account.transfer(_number(body, "amount"), now, "Transferred from Trading Account")
     elif what == "cancel":
@@ -170,19 +174,17 @@ def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
             price = round(mark * far / spec.tick) * spec.tick
             text = decimal_text(round(price, 10))
             return wish | {"type": "limit", "side": side, "size": 1, "price": text}
-        case "enter":
+        case _:  # enter
             words = {"1": "buy", "-1": "sell"}
             wanted = words.get(str(body.get("side")), body.get("side"))
             return wish | {"type": "market", "side": wanted, "size": body.get("contracts", 1)}
-    known = "close, liquidate, adl, rest, enter, transfer or cancel"
-    raise InputError(f"do: expected {known}, was {body.get('do')!r}")
 
 
 async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
     """Change what the market or the account is."""
     wire.catch_up()
     account, market = wire.account, wire.market
-    match body.get("do"):
+    match _one_of(body, "do", (*CHANGES, *RIGHTS)):
         case "pause":
             market.pause(_symbol(wire, body))
         case "resume":
@@ -198,10 +200,8 @@ async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
             account.margin_modes[_symbol(wire, body)] = mode
         case "position_mode":
             account.hedged = bool(_one_of(body, "mode", (0, 1)))
-        case "withdrawal" | "futures" | "address" as right:
+        case right:
             setattr(wire.rights, right, _one_of(body, "enabled", (True, False)))
-        case other:
-            raise InputError(f"do: expected a change of the market, was {other!r}")
     return {}
 
 

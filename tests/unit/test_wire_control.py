@@ -240,6 +240,18 @@ def test_wrong_changes_are_told(wrong: dict[str, Any]) -> None:
         ask(Desk(100.0), control.change_market, **wrong)
 
 
+def test_who_asks_for_something_else_is_told_what_there_is() -> None:
+    desk = Desk(100.0)
+    for action, some in (
+        (control.outside, "adl, rest, enter, transfer"),
+        (control.change_market, "delist, tick_size, account"),
+    ):
+        with pytest.raises(InputError, match=some):
+            ask(desk, action, do="?")
+    with pytest.raises(InputError, match="html, drop_before"):
+        ask(desk, control.add_faults, faults=[{"kind": "?"}])
+
+
 def test_faults_are_switched() -> None:
     desk = Desk(100.0)
     kinds = [{"kind": "outage"}, {"kind": "skew", "ms": 7_000}]
