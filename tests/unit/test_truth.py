@@ -14,12 +14,14 @@ from bot.core.messages import (
     Effect,
     FundingSettled,
     Liquidated,
+    OrderAccepted,
     OrderFilled,
     Role,
 )
 from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown, Takeover, Transferred
 from bot.core.orders import Status
+from bot.core.outside import LATE_MS
 from bot.core.protect import MOST_IN_DOUBT, doubts
 from bot.core.reconcile import Holding, OrderReport, Snapshot, in_doubt, reconcile
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
@@ -138,6 +140,74 @@ def test_two_reads_are_not_enough_however_far_apart() -> None:
     assert "t-1-entry" in desk.state.orders
 
 
+def test_an_order_that_is_found_again_is_missed_anew() -> None:
+    """Found by a read, or told by its late answer: reads count from there."""
+    report = OrderReport("t-1-entry", 0, True)
+    for found in (True, False):
+        desk = sent()
+        for _ in range(2):
+            seen(desk, read(desk))
+            desk.wait(MISSING_MS // 2_000)
+        if found:
+            seen(desk, read(desk, open_orders=(report,), reports={"t-1-entry": report}))
+        else:
+            desk.feed(OrderAccepted(desk.now, "t-1-entry"))
+        assert desk.state.orders["t-1-entry"].status is Status.OPEN
+        for _ in range(2):
+            seen(desk, read(desk, open_orders=(), reports={}))
+            desk.wait(1)
+        assert desk.state.orders["t-1-entry"].status is Status.UNRESOLVED
+
+
+def test_an_order_is_not_void_while_its_position_changes() -> None:
+    """The position may have changed by this very order: what the reads said before counts for
+    nothing."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    desk.accept("stop")
+    desk.feed(OutcomeUnknown(desk.now, "t-3-target"))
+    for _ in range(2):
+        seen(desk, read(desk))
+        desk.wait(MISSING_MS // 2_000)
+    desk.fill("stop", 4.0, 99.1)
+    seen(desk, read(desk))
+    assert "t-3-target" in desk.state.orders
+    for _ in range(2):
+        desk.wait(MISSING_MS // 2_000)
+        seen(desk, read(desk))
+    assert "t-3-target" not in desk.state.orders
+
+
+def test_a_cancellation_that_did_not_arrive_is_sent_again() -> None:
+    desk = in_a_trade()
+    desk.bars(104.0)
+    assert cancels(desk.accept("#4")) == ["t-2-stop"]
+    resting = tuple(OrderReport(name, 0, True) for name in desk.state.orders)
+    reports = {report.client_id: report for report in resting}
+    still_there = read(desk, open_orders=resting, reports=reports)
+    assert cancels(seen(desk, still_there)) == ["t-2-stop"]
+    assert desk.state.covered(0) == 10.0
+
+
+def test_a_stop_that_a_read_finds_resting_replaces_the_older_one() -> None:
+    desk = in_a_trade()
+    desk.bars(104.0)
+    lost = desk.feed(OutcomeUnknown(desk.now, "t-4-stop"))
+    assert cancels(lost) == []
+    for order in placed(lost):  # sent in its place, and refused
+        desk.reject(f"#{order.client_id.split('-')[1]}")
+    report = OrderReport("t-4-stop", 0, True)
+    agreeing = read(desk)
+    found = replace(
+        agreeing,
+        open_orders=(*agreeing.open_orders, report),
+        reports={**agreeing.reports, "t-4-stop": report},
+    )
+    assert cancels(seen(desk, found)) == ["t-2-stop"]
+    assert desk.state.covered(0) == 10.0
+
+
 def test_a_void_entry_that_trades_after_all_is_ours_and_protected() -> None:
     desk = sent()
     for _ in range(4):
@@ -229,6 +299,9 @@ def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
     desk.wait(DIFFERENT_MS // 1_000)
     assert kinds(seen(desk, read(desk, holdings=smaller))) == ["external_position_change"]
     assert desk.position.contracts == 4.0
+    # Its fill may still be told: no other position may be taken for the one that it was.
+    assert desk.state.guards[0].locked_until - desk.now >= LATE_MS
+    assert desk.state.world.symbols[0].locked == 1
 
 
 def followed(holding: Holding, **changes: object) -> Desk:
