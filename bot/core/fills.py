@@ -182,9 +182,12 @@ def take_fill(order: Order, contracts: float) -> None:
 
 
 def revive(state: State, event: OrderFilled) -> Order | None:
-    """Take an entry back that had ended and has traded after all: it is ours."""
+    """Take an entry back that had ended and has traded after all: it is ours.
+
+    Against a position, or an entry on its way, of the other side it is none: it reduces that one.
+    """
     order = state.ended.pop(event.client_id, None)
-    if order is None or state.world.positions[order.symbol].side == -order.request.side:
+    if order is None or -order.request.side in sides(state, order.symbol):
         return None
     order.status = Status.UNRESOLVED
     state.orders[event.client_id] = order
@@ -193,6 +196,12 @@ def revive(state: State, event: OrderFilled) -> Order | None:
     if intent.kind == NO_INTENT:  # an exit under way stays
         intent.kind = ENTRY
     return order
+
+
+def sides(state: State, k: int) -> set[int]:
+    """Return the side of the position on symbol `k` and of the entries that may still trade."""
+    entries = {order.request.side for order in state.live_orders(k, Role.ENTRY)}
+    return {state.world.positions[k].side, *entries}
 
 
 def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.codes import KILL, OPERATOR
-from bot.core.messages import Command, Condition, Level, Operator, Role, Tick
+from bot.core.messages import Command, Condition, Level, Operator, OrderRejected, Role, Tick
 from bot.core.modes import Cause
 from bot.core.state import ERROR_LOCK_MS, ERROR_QUIET_MS
 from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
@@ -70,6 +70,17 @@ def test_an_accepted_order_ends_the_streak() -> None:
     desk.cancelled("stop")
     desk.wait(1)
     assert "symbol_locked" not in refuse_stops(desk, 1)
+
+
+def test_orders_that_were_not_sent_are_no_errors_of_the_exchange() -> None:
+    desk = unprotected()
+    for _ in range(12):
+        name = desk.find("stop").request.client_id
+        denied = desk.feed(OrderRejected(desk.now, name, "no connection", local=True))
+        assert [(n.level, n.kind) for n in notices(denied)] == [(Level.WARNING, "order_denied")]
+        desk.wait(1)
+    assert desk.state.guards[0].locked_until == 0
+    assert causes(desk) == set()
 
 
 def test_a_locked_symbol_is_still_protected() -> None:

@@ -232,6 +232,30 @@ def test_a_fill_of_a_cancelled_entry_that_is_told_late_is_covered() -> None:
     assert (desk.position.contracts, stop.contracts) == (8.0, 8.0)
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_fill_of_a_cancelled_entry_that_is_told_after_the_opposite_one_reduces_it(
+    opened: bool,
+) -> None:
+    """Whether the opposite entry has traded by then or only does so a moment later: on the exchange
+    there is one position, and it is 6 short."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.cancelled("entry")
+    [short] = placed(desk.bars(100.0) + desk.bars(99.0) + desk.bars(97.0))
+    assert (short.role, short.side, short.contracts) == (Role.ENTRY, -1, 10.0)
+    late = OrderFilled(desk.now, "t-1-entry", "late", 4.0, ENTRY_PRICE, 0.2, 0, 1)
+    if not opened:
+        assert desk.feed(late) == []
+    desk.fill("entry", 10.0, 97.0)
+    assert kinds(desk.feed(late)) == ["emergency_fill"]
+    assert (desk.position.side, desk.position.contracts) == (-1, 6.0)
+    assert desk.state.world.symbols[0].locked == 1
+    desk.accept("stop")
+    assert desk.state.covered(0) >= 6.0
+    equity_of(desk)  # money on both paths
+
+
 def test_a_stop_that_may_be_lost_is_replaced_at_once() -> None:
     desk = Desk()
     desk.bars(101.0)
