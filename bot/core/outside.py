@@ -2,6 +2,8 @@
 liquidations, a person's or another program's trades, emergency orders of our own.
 """
 
+from dataclasses import replace
+
 from bot.core.kernel.accounting import book_reduce
 from bot.core.kernel.codes import EXTERNAL, FLAT, KILL, LIQUIDATION
 from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled
@@ -55,15 +57,21 @@ def correct(state: State, k: int, event: OrderFilled | Liquidated) -> list[Effec
 def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
 
-    Anything else that traded here is foreign.
+    Anything else that traded here is foreign: also what a person has sold beyond all that we held,
+    which is a position of its own by now.
     """
     k = event.symbol
     if is_assumed(state, k, event.side, event.contracts):
         return correct(state, k, event)
+    effects: list[Effect] = []
     if not can_reduce(state, k, event.side, event.contracts):
         if k >= 0 and state.puzzling(event.fill_id):
             return []
-        return foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+        effects = foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+        if k < 0 or state.world.positions[k].side != -event.side:
+            return effects
+        held = state.world.positions[k].contracts
+        event = replace(event, contracts=held, fee=event.fee * (held / event.contracts))
     ours = is_ours(state.installation, event.client_id)
     state.rest(k, event.now_ms)
     text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
@@ -71,7 +79,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     if ours:
         level, kind = Level.WARNING, "emergency_fill"
     notice = Notice(event.now_ms, level, kind, k, text)
-    return [notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
+    return [*effects, notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
 
 
 def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:

@@ -427,7 +427,25 @@ def test_a_close_by_hand_that_overtakes_our_own_fill_is_booked_after_it() -> Non
     desk.feed(opened)
     assert kinds(desk.feed(closed)) == ["external_position_change"]
     assert desk.position.contracts == 0.0
+    assert desk.state.world.symbols[0].locked == 1
     assert desk.state.puzzles == {}
+
+
+def test_a_person_who_sells_more_than_we_hold_has_closed_our_position() -> None:
+    desk = in_a_trade()
+    before = equity_of(desk)
+    sold = OrderFilled(desk.now, "web-1", "w1", 12.0, 100.0, 1.2, 0, -1)
+    assert desk.feed(sold) == []  # a fill of ours may still be told before it
+    desk.wait(DIFFERENT_MS // 1_000)
+    effects = desk.feed(replace(sold, now_ms=desk.now))
+    assert kinds(effects) == ["foreign_order", "external_position_change"]
+    assert desk.position.contracts == 0.0
+    [trade] = desk.trades
+    assert (trade.reason, trade.exit_price) == (EXTERNAL, 100.0)
+    assert equity_of(desk) == pytest.approx(before - 10.0 * 1.0 - 1.0)  # they pay for their 2
+    assert set(cancels(effects)) == {"t-2-stop", "t-3-target"}
+    assert desk.state.world.symbols[0].locked == 1
+    assert desk.state.modes.name == "REDUCE_ONLY"
 
 
 def test_a_trade_that_never_fits_is_foreign_in_the_end() -> None:
