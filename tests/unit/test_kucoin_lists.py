@@ -1,0 +1,137 @@
+"""Lists that KuCoin tells piece by piece, and questions that fail: a read is whole or none."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from bot.adapters.kucoin_account import AccountReader
+from bot.adapters.kucoin_client import KucoinClient, RefusedError
+from bot.adapters.kucoin_errors import Treat, Verdict
+from bot.core.errors import UnreachableError
+from bot.core.market import HOUR_MS
+from bot.core.messages import FundingSettled, OrderFilled
+from bot.core.observations import Transferred
+from bot.core.reconcile import Snapshot
+from ops.exchange.hand_clock import HandClock
+from tests.support.kucoin_samples import FILL, FUNDING, ORDER, OVERVIEW, POSITION, TRANSFER, changed
+
+NOW = 1_740_700_000_000
+DAY_MS = 24 * HOUR_MS
+PIECE = 2  # rows in one answer
+OFFSETS = {"FundingHistory": "id", "TransactionHistory": "offset"}
+
+
+class Exchange:
+    """Tells its lists in pieces of two rows. What a test does not name is empty."""
+
+    def __init__(self, **lists: list[dict[str, Any]]) -> None:
+        self.lists = lists
+        self.refused: dict[str, Verdict] = {}
+        """what it answers instead, by the end of a call's name"""
+        self.errors: list[str] = []
+        self.reader = AccountReader(
+            cast(KucoinClient, self), ["BTC-USDT-PERP"], HandClock(NOW), NOW - 30 * DAY_MS
+        )
+
+    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+        """Answer one question; see KucoinClient.read."""
+        name = call.removeprefix("futuresPrivateGet")
+        if name in self.refused:
+            raise RefusedError(self.refused[name])
+        rows = self.lists.get(name, [])
+        if name in ("Orders", "StopOrders", "Fills"):
+            if "startAt" in params:
+                rows = [r for r in rows if params["startAt"] <= r["createdAt"] < params["endAt"]]
+            first = PIECE * (params["currentPage"] - 1)
+            pages = -(-len(rows) // PIECE)
+            number = {"currentPage": params["currentPage"], "totalPage": pages}
+            return {"items": rows[first : first + PIECE], "totalNum": len(rows), **number}
+        if name in OFFSETS:
+            ids = [str(row[OFFSETS[name]]) for row in rows]
+            first = ids.index(params["offset"]) + 1 if "offset" in params else 0
+            more = first + PIECE < len(rows)
+            return {"dataList": rows[first : first + PIECE], "hasMore": more}
+        if name in ("OrdersOrderId", "OrdersByClientOid"):
+            return changed(ORDER, isActive=False, status="done")
+        return OVERVIEW if name == "AccountOverview" else rows
+
+    def seen(self, *asked: str, since_ms: int = NOW - HOUR_MS) -> Snapshot:
+        """Return a read of the account."""
+        return asyncio.run(self.reader.read(asked, since_ms))
+
+
+def orders(count: int, role: str) -> list[dict[str, Any]]:
+    """Return so many orders that rest."""
+    return [
+        changed(ORDER, id=f"{role}{i}", clientOid=f"t-{i}-{role}", isActive=True, status="open")
+        for i in range(count)
+    ]
+
+
+def fundings(count: int) -> list[dict[str, Any]]:
+    """Return so many settlements, newest first."""
+    return [
+        changed(FUNDING, symbol="XBTUSDTM", id=70 + i, timePoint=NOW - 2 - i) for i in range(count)
+    ]
+
+
+def test_every_page_of_both_order_lists_is_read() -> None:
+    exchange = Exchange(Orders=orders(5, "target"), StopOrders=orders(3, "stop"))
+    seen = exchange.seen()
+    targets, stops = [f"t-{i}-target" for i in range(5)], [f"t-{i}-stop" for i in range(3)]
+    assert [report.client_id for report in seen.open_orders] == targets + stops
+    exposure = asyncio.run(exchange.reader.read_exposure())
+    assert [report.client_id for report in exposure.orders] == targets + stops
+
+
+def test_fills_of_days_ago_are_on_the_long_list_on_all_its_pages() -> None:
+    """The short one goes back a day: what traded in a longer outage is not on it."""
+    times = [NOW - days * DAY_MS + 1_000 * i for i, days in enumerate((10, 9, 3, 3, 3, 2))]
+    old = [
+        changed(FILL, tradeId=f"f{i}", orderId=f"o{i}", createdAt=ms) for i, ms in enumerate(times)
+    ]
+    seen = Exchange(Fills=old).seen(since_ms=NOW - 12 * DAY_MS)
+    fills = [entry.fill_id for entry in seen.entries if isinstance(entry, OrderFilled)]
+    assert fills == [f"f{i}" for i in range(len(old))]
+
+
+def test_every_piece_of_the_histories_is_read() -> None:
+    exchange = Exchange(
+        FundingHistory=fundings(5),
+        TransactionHistory=[changed(TRANSFER, offset=80 + i, time=NOW - 2 - i) for i in range(5)],
+    )
+    entries = exchange.seen().entries
+    assert sum(isinstance(entry, FundingSettled) for entry in entries) == 5
+    assert sum(isinstance(entry, Transferred) for entry in entries) == 5
+
+
+def test_funding_that_could_not_be_read_is_asked_for_again() -> None:
+    exchange = Exchange(FundingHistory=fundings(1))
+    exchange.refused = {"FundingHistory": Verdict(Treat.REJECTED, "100001", "busy")}
+    with pytest.raises(UnreachableError):
+        exchange.seen()
+    exchange.refused = {}
+    [funding] = exchange.seen().entries
+    assert isinstance(funding, FundingSettled)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_order_is_missing_only_when_the_exchange_says_so(known: bool) -> None:
+    """Any other answer has failed: three that were taken for "no such order" would void it."""
+    exchange = Exchange()
+    call = "OrdersByClientOid"
+    if known:
+        exchange.reader.learn("t-1-entry", "o1")
+        call = "OrdersOrderId"
+    exchange.refused = {call: Verdict(Treat.NOT_CANCELABLE, "100004", "odd")}
+    with pytest.raises(UnreachableError, match="odd"):
+        exchange.seen("t-1-entry")
+    exchange.refused = {call: Verdict(Treat.NOT_FOUND, "100001", "no such order")}
+    assert exchange.seen("t-1-entry").reports == {}
+
+
+def test_a_position_that_is_not_configured_is_in_every_read() -> None:
+    exchange = Exchange(Positions=[changed(POSITION, symbol="PEPEUSDTM")])
+    assert exchange.seen().foreign == ("PEPEUSDTM",)
