@@ -1,9 +1,11 @@
 """The live bot against every fault of the wire at every phase of an order's life.
 
-Over real sockets. Every cell of the matrix at one seed, another one from cell to cell; at all
-seeds, and with the cells that take long, by `make faults` (scripts/fault_matrix.py).
+Over real sockets. Every cell of the matrix at one seed, so that every fault meets another start at
+each phase, and every phase all of them; at all seeds, and with the cells that take long, by `make
+faults` (scripts/fault_matrix.py).
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +16,20 @@ from bot.adapters import kucoin_client
 from tests.support.counts import Count
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_fault_drill import MARKET, STARTS, FaultDrill
-from tests.support.wire_faults import CELLS, Cell
+from tests.support.wire_faults import CELLS, Cell, Phase
 
-PLAYED = [
-    (number % len(STARTS), cell)
-    for number, cell in enumerate(cell for cell in CELLS if not cell.fault.slow)
-]
+
+def played() -> Iterator[tuple[int, Cell]]:
+    """Yield the cells with their seeds; each sort of fault goes through the starts by itself."""
+    turns: Counter[object] = Counter()
+    for cell in CELLS:
+        if not cell.fault.slow:
+            turn = turns[cell.phase, cell.fault.aim]
+            turns[cell.phase, cell.fault.aim] += 1
+            yield (turn + list(Phase).index(cell.phase)) % len(STARTS), cell
+
+
+PLAYED = list(played())
 TRIED = Count("faults over the wire")
 
 
@@ -27,6 +37,16 @@ TRIED = Count("faults over the wire")
 def exchange() -> Iterator[Simulator]:
     with simulator(*MARKET) as made:
         yield made
+
+
+def test_every_phase_and_every_fault_meet_every_start() -> None:
+    """Starts differ in what matters: the side, and whether orders fill at once or in parts."""
+    seeds: dict[object, set[int]] = defaultdict(set)
+    for seed, cell in PLAYED:
+        seeds[cell.phase, cell.fault.aim].add(seed)
+        if len(cell.fault.phases) == len(Phase):
+            seeds[cell.fault.name].add(seed)
+    assert all(len(found) == len(STARTS) for found in seeds.values()), seeds
 
 
 @pytest.mark.parametrize(("seed", "cell"), PLAYED, ids=str)
