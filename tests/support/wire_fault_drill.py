@@ -204,7 +204,7 @@ class FaultDrill(WireDrill):
         self.until("the order of the phase", lambda: self.struck, MOST_TO_ORDER_MS)
         self.until("the end of the fault", self.is_over, 10**9)
         self.find_peace()
-        if self.fault.sockets and phase is Phase.STOP:  # no frame tells of a stop, but of an exit
+        if self.fault.sockets and phase is Phase.STOP:  # what is silent would have told of an exit
             self.command(Command.CLOSE)
             self.find_peace()
         self.check_fault()

@@ -47,6 +47,8 @@ ROLES = {Phase.ENTRY: "entry", Phase.STOP: "stop", Phase.EXIT: "exit", Phase.KIL
 """of the order that a phase begins with"""
 FIRST = (Phase.ENTRY,)
 WITH_CANCEL = (Phase.STOP, Phase.EXIT, Phase.KILL)
+WITH_FRAMES = (Phase.ENTRY, Phase.EXIT, Phase.KILL)
+"""no frame that the bot listens to tells of a stop that is placed or cancelled"""
 TRIES = 6
 """that often a read is sent before it has failed: three tries, and aiohttp repeats a dropped GET"""
 BANNED = "<html>Error 1015</html>"
@@ -179,13 +181,15 @@ def _of_requests() -> Iterator[Fault]:
 
 def _of_sockets() -> Iterator[Fault]:
     """Yield what can happen to a socket, which harms nothing: there is no error, and no cause."""
-    always = {"times": 0}
+    for name, spec in (
+        ("frames lost", {"kind": "ws_drop"}),
+        ("frames twice", {"kind": "ws_duplicate"}),
+        ("frames reordered", {"kind": "ws_reorder", "seconds": 0.2}),
+        ("frames late", {"kind": "ws_delay", "seconds": 0.4}),
+        ("sequence gap", {"kind": "ws_gap"}),
+    ):
+        yield Fault(name, (spec | {"times": 0},), sockets=True, phases=WITH_FRAMES)
     for name, *specs in (
-        ("frames lost", {"kind": "ws_drop", **always}),
-        ("frames twice", {"kind": "ws_duplicate", **always}),
-        ("frames reordered", {"kind": "ws_reorder", "seconds": 0.2, **always}),
-        ("frames late", {"kind": "ws_delay", "seconds": 0.4, **always}),
-        ("sequence gap", {"kind": "ws_gap", **always}),
         ("token expired", {"kind": "ws_expired_token"}, {"kind": "ws_close"}),
         ("error frame", {"kind": "ws_error_frame"}),
         ("socket silent", {"kind": "ws_silent"}),
