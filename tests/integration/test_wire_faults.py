@@ -16,17 +16,17 @@ from bot.adapters import kucoin_client
 from tests.support.counts import Count
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_fault_drill import MARKET, STARTS, FaultDrill
-from tests.support.wire_faults import CELLS, Cell, Phase
+from tests.support.wire_faults import CELLS, FAULTS, Aim, Cell, Phase
 
 
 def played() -> Iterator[tuple[int, Cell]]:
     """Yield the cells with their seeds; each sort of fault goes through the starts by itself."""
-    turns: Counter[object] = Counter()
-    for cell in CELLS:
-        if not cell.fault.slow:
-            turn = turns[cell.phase, cell.fault.aim]
-            turns[cell.phase, cell.fault.aim] += 1
-            yield (turn + list(Phase).index(cell.phase)) % len(STARTS), cell
+    turns: Counter[Aim] = Counter()
+    for fault in FAULTS:
+        turns[fault.aim] += 1
+        for cell in CELLS:
+            if cell.fault is fault and not fault.slow:
+                yield (turns[fault.aim] + list(Phase).index(cell.phase)) % len(STARTS), cell
 
 
 PLAYED = list(played())

@@ -166,6 +166,20 @@ def _of_requests() -> Iterator[Fault]:
         # A closed position's orders are gone already; and aiohttp repeats a dropped DELETE.
         seen = () if twice or name == "null data" else (of_others,)
         yield Fault(f"{name}: cancel", (spec | twice,), Aim.CANCEL, errors=seen, phases=WITH_CANCEL)
+    # For longer than a position may be uncovered: it is closed.
+    stop: Plain = {"method": "POST", "role": "stop", "times": 0}
+    for name, spec in (
+        ("stops refused", {"kind": "error", "code": "300012", "msg": "price"}),
+        ("stops lost", {"kind": "drop_before"}),
+    ):
+        yield Fault(
+            name,
+            (spec | stop,),
+            lasts_s=40.0,
+            phases=FIRST,
+            leaves=(Cause.EXCHANGE_ERRORS,),
+            notices=("uncovered",),
+        )
     nulls: Plain = {"kind": "null_fields"}
     yield Fault(
         "null fields: order", (nulls | {"fields": ["orderId"]},), Aim.ORDER, errors=("malformed",)
