@@ -12,6 +12,7 @@ from bot.adapters.kucoin_site import Credentials
 from bot.core.errors import BotError
 
 NAMES = ("kucoin_key", "kucoin_secret", "kucoin_passphrase")
+GROUP, OTHERS = 0o070, 0o007
 
 
 class NoCredentialsError(BotError):
@@ -34,10 +35,13 @@ def load_credentials(given: Path | None, environ: Mapping[str, str] = os.environ
             "credentials: expected --credentials DIR, or systemd's, was none; DIR holds the files "
             f"{', '.join(NAMES)}, each mode 0600"
         )
+    # systemd lets the service's user in by an access list, which shows as 0440; nobody else gets
+    # into its folder.
+    closed_to = OTHERS if handed and folder == Path(handed) else GROUP | OTHERS
     values, wrong = [], []
     for name in NAMES:
         try:
-            values.append(_value(folder / name))
+            values.append(_value(folder / name, closed_to))
         except ValueError as error:
             wrong.append(str(error))
     if wrong:
@@ -45,15 +49,16 @@ def load_credentials(given: Path | None, environ: Mapping[str, str] = os.environ
     return Credentials(*values)
 
 
-def _value(path: Path) -> str:
-    """Return the one line in a file; raise ValueError with what is wrong, never with the value."""
+def _value(path: Path, closed_to: int) -> str:
+    """Return the one line in a file, which may have no right of `closed_to`; raise ValueError with
+    what is wrong, never with the value."""
     try:
         mode = path.stat().st_mode & 0o777
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"{path}: expected a readable file, was: {reason}") from error
-    if mode & 0o077:
+    if mode & closed_to:
         raise ValueError(f"{path}: expected mode 0600 or less, was {mode:04o}: chmod 600 {path}")
     if not text or not text.isprintable():
         raise ValueError(f"{path}: expected one line of text, was {'empty' if not text else 'not'}")

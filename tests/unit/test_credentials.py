@@ -1,0 +1,41 @@
+"""The files with the API key: whose they are, and what is in them."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.shell.credentials import NAMES, NoCredentialsError, load_credentials
+
+
+def folder(where: Path, mode: int) -> Path:
+    """Write the three files with these rights."""
+    for name in NAMES:
+        (where / name).write_text(f"{name} itself\n", encoding="utf-8")
+        (where / name).chmod(mode)
+    return where
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["by systemd", "by option, too"])
+def test_what_systemd_hands_over_shows_as_readable_by_its_group(
+    tmp_path: Path, named: bool
+) -> None:
+    """Since 254 it lets a service with User= in by an access list: -r--r-----+ root root.
+
+    Source: systemd/systemd#29435.
+    """
+    keys = folder(tmp_path, 0o440)
+    found = load_credentials(keys if named else None, {"CREDENTIALS_DIRECTORY": f"{keys}/"})
+    assert (found.key, found.secret) == ("kucoin_key itself", "kucoin_secret itself")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o440, 0o604, 0o601])
+def test_a_persons_own_files_are_for_the_owner_alone(tmp_path: Path, mode: int) -> None:
+    keys = folder(tmp_path, mode)
+    with pytest.raises(NoCredentialsError, match=f"0600 or less, was {mode:04o}: chmod 600"):
+        load_credentials(keys, {"CREDENTIALS_DIRECTORY": str(tmp_path / "another")})
+
+
+def test_what_systemd_hands_over_is_not_for_everybody(tmp_path: Path) -> None:
+    keys = folder(tmp_path, 0o444)
+    with pytest.raises(NoCredentialsError, match="was 0444"):
+        load_credentials(None, {"CREDENTIALS_DIRECTORY": str(keys)})
