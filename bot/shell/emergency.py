@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bot.adapters.kucoin_site import Credentials
 from bot.adapters.locks import BOT, InstanceLock, LockedError, holder
 from bot.adapters.paper_store import PaperStore, reading_account
 from bot.core.codec import decode
@@ -20,6 +21,8 @@ from bot.core.errors import BotError, InputError
 from bot.core.kernel.params import Params, Spec
 from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
 from bot.shell.account_file import NAME as ACCOUNT_FILE
+from bot.shell.account_file import AccountFile, key_hash, read_account
+from bot.shell.credentials import load_credentials
 from bot.shell.paper import INSTALLATION
 from bot.shell.paper_venue import PaperVenue, restore_records
 from bot.sim.paper_market import PaperMarket
@@ -74,15 +77,19 @@ def flatten(
 
     The result has `flat` (verified by reading the account again), `closed`, `cancelled`, `seconds`.
     `credentials` is the folder with the key of a live account. A bot that does not answer is killed
-    first, except for one symbol with nothing there to close: its other positions need it.
+    first, except for one symbol with nothing there to close: its other positions need it; and
+    except without the key: it may come round and do it, which nobody else could.
 
     Raises
     ------
-    InputError : there is no account
+    InputError : there is no account, or the key is another's
+    NoCredentialsError : there is no usable key
     LockedError : another process took the account over meanwhile
     BotError : the exchange cannot be reached, or does not accept the key
     """
     began = time.monotonic()
+    if (state_dir / ACCOUNT_FILE).exists():
+        live_key(state_dir, credentials)
     if symbol is not None and nothing_there(state_dir, symbol, credentials, say):
         done = Done([], 0, [], 0)
         note = f"{symbol} was flat: nothing was done"
@@ -167,6 +174,23 @@ def take_lock(path: Path) -> InstanceLock:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
+
+
+def live_key(state_dir: Path, credentials: Path | None) -> tuple[AccountFile, Credentials]:
+    """Return what is known of a live account, and its key.
+
+    Raises
+    ------
+    InputError : there is no live account, or the key is another's
+    NoCredentialsError : there is no usable key
+    """
+    known = read_account(state_dir)
+    if known is None:
+        raise InputError(f"{state_dir}: expected a live account, was none")
+    keys = load_credentials(credentials)
+    if key_hash(keys.key) != known.key_hash:
+        raise InputError(f"{state_dir}: expected the API key of this account, was another")
+    return known, keys
 
 
 def open_account(state_dir: Path, credentials: Path | None) -> EmergencyAccount:

@@ -20,12 +20,10 @@ from bot.adapters.kucoin_orders import order_body
 from bot.adapters.kucoin_site import Site
 from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
-from bot.core.errors import BotError, InputError, UnreachableError
+from bot.core.errors import BotError, UnreachableError
 from bot.core.messages import PlaceOrder, Role
 from bot.core.reconcile import Holding
-from bot.shell.account_file import key_hash, read_account
-from bot.shell.credentials import load_credentials
-from bot.shell.emergency import Done, Say, emergency_id
+from bot.shell.emergency import Done, Say, emergency_id, live_key
 
 TRY_FOR_S = 60.0
 PAUSE_S = 0.25
@@ -36,12 +34,7 @@ class LiveAccount:
     """The account on KuCoin that a state directory belongs to."""
 
     def __init__(self, state_dir: Path, credentials: Path | None) -> None:
-        known = read_account(state_dir)
-        if known is None:
-            raise InputError(f"{state_dir}: expected a live account, was none")
-        keys = load_credentials(credentials)
-        if key_hash(keys.key) != known.key_hash:
-            raise InputError(f"{state_dir}: expected the API key of this account, was another")
+        known, keys = live_key(state_dir, credentials)
         self.known = known
         self.symbols = known.symbols
         clock = ExchangeClock(known.speed)

@@ -148,6 +148,24 @@ def test_a_process_that_hangs_is_let_be_when_there_is_nothing_to_close(
     assert {position["symbol"] for position in exchange.truth()["positions"]} == held
 
 
+@pytest.mark.parametrize("order", ["kill", "close"])
+@pytest.mark.parametrize("key", ["none", "another"])
+def test_a_process_that_hangs_is_let_be_where_nobody_could_do_its_work(
+    exchange: Simulator, state: Path, order: str, key: str
+) -> None:
+    [held] = exchange.truth()["positions"]
+    (state.parent / "keys" / "kucoin_key").write_text("another\n", encoding="ascii")
+    words = [order, held["symbol"]] if order == "close" else [order]
+    given = keys(state) if key == "another" else ()
+    with hanging_bot(state) as hanging:
+        code, told, said = command(exchange, state, *words, "--timeout", "1", *given)
+        assert hanging.poll() is None, said
+        hanging.kill()
+    assert (code, "flat" in told) == ((2, False) if key == "another" else (75, True)), said
+    assert (Latches(state / "latches").read() is not None) == (order == "kill")
+    assert [p["contracts"] for p in exchange.truth()["positions"]] == [held["contracts"]]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
