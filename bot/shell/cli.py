@@ -297,6 +297,8 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             sys.stdout.flush()
         except BotError as error:
             return failed(parser.prog, args, error)
+        except KeyboardInterrupt:  # where nothing is to be brought to an end
+            return failed(parser.prog, args, BotError("interrupted"))
         except BrokenPipeError:
             if getattr(args, "lasting", False):
                 raise  # it ends with 0 for SIGTERM and SIGINT alone

@@ -29,6 +29,7 @@ type Plain = dict[str, Any]
 
 TRY_AGAIN = 75
 TIMEOUT_S = 5.0
+INTERRUPTED = "interrupted: what was begun may still happen; run it again until it says flat"
 CODES = """\
 exit codes: 0 ok; 2 bad input; 75 the bot does not answer or its loop stands still (status: 0 also
 when the bot is down, and says so)"""
@@ -220,7 +221,16 @@ def confirmed(args: argparse.Namespace, question: str) -> bool:
     if args.yes or not sys.stdin.isatty():
         return True
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return typed().lower() in ("y", "yes")
+
+
+def typed() -> str:
+    """Return the line that is typed at the terminal; Ctrl-C types nothing."""
+    try:
+        return sys.stdin.readline().strip()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return ""
 
 
 def kill_command(args: argparse.Namespace) -> int:
@@ -284,6 +294,8 @@ def flatten(
             return report(args, folder, {"flat": False, "through": "bot", "note": str(error)})
         say(args, f"{error}: closing over the exchange")
         answer = {**over_exchange(args, folder, fields["reason"], symbol), "through": "exchange"}
+    except KeyboardInterrupt:
+        answer = {"flat": False, "through": "bot", "note": INTERRUPTED}
     if symbol is not None:
         answer["symbol"] = symbol
     return report(args, folder, answer)
@@ -299,6 +311,8 @@ def over_exchange(args: argparse.Namespace, folder: Path, reason: str, symbol: s
         )
     except InputError:
         raise
+    except KeyboardInterrupt:
+        return {"flat": False, "note": INTERRUPTED}
     except (BotError, OSError, sqlite3.Error, ValueError) as error:
         return {"flat": False, "note": str(error) or type(error).__name__}
 

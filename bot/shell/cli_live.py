@@ -13,7 +13,7 @@ from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError
 from bot.core.summary import result_object
 from bot.core.summary_text import text_summary
-from bot.shell.cli_control import operator
+from bot.shell.cli_control import operator, typed
 from bot.shell.config import Config
 from bot.shell.config_rules import is_loopback
 from bot.shell.credentials import load_credentials
@@ -140,7 +140,7 @@ def confirmed(args: argparse.Namespace, config: Config, folder: Path, simulated:
         file=sys.stderr,
     )
     print(f'Type "{WORD}" to trade: ', end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() == WORD
+    return typed() == WORD
 
 
 def trade(

@@ -52,8 +52,9 @@ def texts(folder: Path) -> str:
 # A person confirms.
 
 
-def test_whoever_does_not_type_the_word_has_done_nothing(bot: LiveBot) -> None:
-    code, out, err = ended(bot.at_a_terminal("yes"))
+@pytest.mark.parametrize("typed", ["yes", "LIVE"])
+def test_whoever_does_not_type_the_word_has_done_nothing(bot: LiveBot, typed: str) -> None:
+    code, out, err = ended(bot.at_a_terminal(typed))
     assert (code, out) == (2, "")
     assert f"radbot live: REAL MONEY on {bot.exchange.futures} (a simulator)" in err
     for said in (f"{BTC}, {ETH}", "daily loss 10 %", str(bot.state), 'Type "live" to trade: '):

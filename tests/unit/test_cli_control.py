@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -292,6 +293,7 @@ class Exchange:
 
     def __init__(self, **answer: Any) -> None:
         self.answer = answer
+        self.interrupted = False
         self.calls: list[tuple[Any, ...]] = []
 
     def flatten(
@@ -304,6 +306,8 @@ class Exchange:
     ) -> dict[str, object]:
         self.calls.append((state_dir, reason, symbol))
         say("killing it")
+        if self.interrupted:
+            raise KeyboardInterrupt
         return {"flat": True, "left": [], "seconds": 1.0, **self.answer}
 
 
@@ -368,6 +372,38 @@ def test_kill_that_leaves_something_says_so(
     code, _, err = run(capsys, "kill")
     assert code == 75
     assert "NOT FLAT: left: ETH-USDT-PERP" in err
+
+
+@pytest.mark.parametrize("words", [("kill",), ("close", "BTC")], ids=" ".join)
+def test_ctrl_c_is_not_taken_for_flat(
+    folder: Path, exchange: Exchange, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    exchange.interrupted = True
+    code, _, err = run(capsys, *words)
+    assert code == 75
+    assert "NOT FLAT: left: not known (interrupted: what was begun may still happen" in err
+    assert (Latches(folder / "latches").read() is not None) == (words[0] == "kill")
+
+
+def ctrl_c(_: Request) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_while_the_bot_closes_is_not_taken_for_flat(
+    folder: Path, desk: Desk, exchange: Exchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(folder, desk, ctrl_c):
+        code, _, err = run(capsys, "kill")
+    assert (code, exchange.calls) == (75, [])
+    assert "NOT FLAT: left: not known (interrupted" in err
+
+
+def test_ctrl_c_ends_whatever_else_with_a_word(
+    folder: Path, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(folder, desk, ctrl_c):
+        code, _, err = run(capsys, "halt")
+    assert (code, err) == (1, "radbot: interrupted\n")
 
 
 def test_kill_founds_nothing_where_no_bot_is(
@@ -469,24 +505,33 @@ def test_bot_on_a_host_is_found_by_its_note(
 
 
 class Terminal:
-    """A terminal as far as commands ask."""
+    """A terminal as far as commands ask; without a line somebody presses Ctrl-C."""
 
-    def __init__(self, typed: str = "") -> None:
+    def __init__(self, typed: str | None = "") -> None:
         self.typed = typed
 
     def isatty(self) -> bool:
         return True
 
     def readline(self) -> str:
+        if self.typed is None:
+            raise KeyboardInterrupt
         return self.typed
 
 
 @pytest.mark.parametrize(
     ("typed", "options", "killed"),
-    [("y\n", [], 1), ("\n", [], 0), ("", [], 0), ("no\n", [], 0), ("", ["--yes"], 1)],
+    [
+        ("y\n", [], 1),
+        ("\n", [], 0),
+        ("", [], 0),
+        ("no\n", [], 0),
+        (None, [], 0),
+        ("", ["--yes"], 1),
+    ],
 )
 def test_person_at_a_terminal_is_asked(
-    typed: str,
+    typed: str | None,
     options: list[str],
     killed: int,
     folder: Path,
