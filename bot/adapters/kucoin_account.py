@@ -22,6 +22,7 @@ from bot.core.messages import OrderFilled
 from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
 
 RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
+RECENT_ROWS = 1_000  # and holds no more than that (KuCoin, "recent 1000 fills")
 WEEK_MS = 7 * 24 * HOUR_MS  # the longest window of `fills`
 SLOW_MS = MINUTE_MS  # between two questions about funding and transfers
 MOVED = 0.01  # USDT; less is rounding
@@ -225,7 +226,8 @@ class AccountReader:
         now = self.clock.now()
         recent = await self.client.read("futuresPrivateGetRecentFills", {}, weight=3)
         found = list(array(recent, "recent fills"))
-        if now - since_ms > RECENT_MS:
+        cut = len(found) >= RECENT_ROWS and min(map(parse.fill_ms, found)) >= since_ms
+        if cut or now - since_ms > RECENT_MS:
             for begin in range(since_ms, now, WEEK_MS):
                 found += await self.old_fills(begin, min(begin + WEEK_MS, now))
         for row in found:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin_account import AccountReader
+from bot.adapters.kucoin_account import RECENT_ROWS, AccountReader
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import Treat, Verdict
 from bot.core.errors import UnreachableError
@@ -77,7 +77,7 @@ class Account:
         return {
             "Orders": NO_ROWS,
             "StopOrders": NO_ROWS,
-            "RecentFills": self.fills,
+            "RecentFills": self.fills[:RECENT_ROWS],
             "Fills": {"items": self.fills, "currentPage": 1, "totalPage": 1, "totalNum": 1},
             "Positions": [],
             "AccountOverview": money,
@@ -151,6 +151,19 @@ def test_a_trade_of_an_order_that_we_sent_is_one_under_any_word() -> None:
     [filled] = account.snapshot(1_000).entries
     assert isinstance(filled, OrderFilled)
     assert filled.client_id == "r1-7-entry"
+
+
+@pytest.mark.parametrize(("more", "asked"), [(0, 1), (-1, 0), (3, 1)])
+def test_more_fills_than_the_recent_ones_hold_are_all_booked(more: int, asked: int) -> None:
+    """The list is newest first and ends after a thousand, without a word."""
+    account = Account()
+    account.snapshot(0)
+    account.fills = [
+        changed(FILL, tradeId=str(n), createdAt=START_MS + n) for n in range(RECENT_ROWS + more)
+    ][::-1]
+    seen = account.snapshot(2 * MINUTE_MS)
+    assert len(seen.entries) == RECENT_ROWS + more
+    assert account.asked["futuresPrivateGetFills"] == asked
 
 
 @pytest.mark.parametrize("created_ms", [START_MS - HOUR_MS, START_MS - HOUR_MS - 1])
