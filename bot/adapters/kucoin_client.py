@@ -237,7 +237,8 @@ class KucoinClient:
     ) -> str:
         """Learn from the answer's headers how much of the request budget is left; ccxt calls this
         for every answer."""
-        told = [headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
+        named = {name.lower(): text for name, text in headers.items()}  # HTTP/1.1 has any case
+        told = [named.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
         ours = url.startswith(self.site.futures_url) and OTHER_POOL not in url
         if ours and all(text.isdigit() for text in told):
             limit, remaining, reset_ms = (int(text) for text in told)

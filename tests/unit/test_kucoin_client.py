@@ -191,6 +191,15 @@ def test_what_an_answer_says_of_the_budget_is_of_the_account_or_of_the_address(l
     assert len(told) == 2  # another pool's count
 
 
+def test_names_of_headers_have_any_case(line: Line) -> None:
+    told = ("Gw-RateLimit-Limit", "2000"), ("GW-RATELIMIT-REMAINING", "500")
+    headers = dict((*told, ("gw-ratelimit-reset", "30000")))
+    url = f"{line.client.site.futures_url}/api/v1/positions"
+    asked = {"KC-API-KEY": "k"}
+    line.client.ccxt.on_rest_response(200, "OK", url, "GET", headers, "{}", asked, None)
+    assert line.bucket.level == 0.25
+
+
 def test_a_clock_that_is_off_is_set_and_the_order_goes_out_once(line: Line) -> None:
     line.clock.now_ms += 60_000
     before = line.posts()
