@@ -85,7 +85,7 @@ def assemble(
     """Put the parts together; see `open_kucoin_paper`."""
     known = read_known(store, source)
     traded = known is not None
-    told = first_look(lambda: contracts(line, config), known=known is not None)
+    told = first_look(lambda: contracts(line, config), stop, known=known is not None)
     known = now_known(known, told, config, line)
     world = build_world(config, known.contracts, known.founded_ms)
     market = open_account(store, source, world, known)

@@ -114,9 +114,9 @@ def assemble(
 ) -> Bot[KucoinVenue]:
     """Put the parts together; see `open_live_bot`."""
     if known is None:
-        seen = first_look(lambda: line.look_at_key(line.look(config)), known=False)
+        seen = first_look(lambda: line.look_at_key(line.look(config)), stop, known=False)
     else:  # positions first; what the spot host says has time
-        seen = first_look(lambda: line.look(config), known=True)
+        seen = first_look(lambda: line.look(config), stop, known=True)
     halted_for = judge(seen, fresh=known is None) if seen is not None else []
     account = known or found(config, credentials, line, base, seen)
     specs = newest(account.specs, seen) if seen is not None else account.specs
@@ -161,10 +161,10 @@ def assemble(
     return bot
 
 
-def first_look[T](look: Callable[[], T], *, known: bool) -> T | None:
+def first_look[T](look: Callable[[], T], stop: Stop, *, known: bool) -> T | None:
     """Return what the exchange says; None when it cannot be reached and the bot knows its account.
 
-    A bot that does not know it tries again for a while, and then fails.
+    A bot that does not know it tries again for a while, unless it is to stop, and then fails.
     """
     for attempt in range(FOUND_TRIES):
         try:
@@ -172,14 +172,14 @@ def first_look[T](look: Callable[[], T], *, known: bool) -> T | None:
         except UnreachableError as error:
             if error.exit_code != UnreachableError.exit_code:
                 raise
-            if not known and attempt + 1 == FOUND_TRIES:
+            if not known and (stop.asked or attempt + 1 == FOUND_TRIES):
                 raise UnreachableError(
                     f"the exchange cannot be reached, and a first start needs it: {error}"
                 ) from error
             log.warning("exchange: cannot be reached: %s", error)
             if known:
                 return None
-            time.sleep(2.0**attempt)
+            stop.wait(2.0**attempt)
     return None
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from bot.adapters.exchange_clock import ExchangeClock
+from bot.core.errors import UnreachableError
 from bot.core.market import ContractSpec
 from bot.shell.config import load_config
+from bot.shell.live import first_look
 from bot.shell.live_checks import (
     Account,
     LiveRefusedError,
@@ -13,6 +15,7 @@ from bot.shell.live_checks import (
     newest,
     withdraws,
 )
+from bot.shell.stop import Stop
 
 CONFIG = load_config(None, ["exchange.max_clock_offset_s=2"])
 REAL, SIMULATOR = CONFIG.exchange.futures_url, "http://127.0.0.1:8099"
@@ -100,3 +103,16 @@ def test_positions_of_others_alone_do_not_keep_a_bot_up() -> None:
 
 def test_a_contract_that_is_not_listed_any_more_stays_as_it_was_known() -> None:
     assert newest([ContractSpec("BTC-USDT-PERP", 0.001, 0.5), ETH], account()) == (BTC, ETH)
+
+
+def test_a_first_start_that_is_stopped_does_not_try_again() -> None:
+    tried = []
+
+    def look() -> None:
+        tried.append(1)
+        stop.asked = True
+        raise UnreachableError("nobody answers")
+
+    with Stop() as stop, pytest.raises(UnreachableError, match="a first start needs it"):
+        first_look(look, stop, known=False)
+    assert tried == [1]
