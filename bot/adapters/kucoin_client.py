@@ -183,7 +183,7 @@ class KucoinClient:
             verdict = classify(error, order=False)
             if verdict.treat is Treat.RATE_LIMITED:  # the rest is no error: a socket only prompts
                 await self._learn(verdict, error)
-            raise UnreachableError(f"no token: {verdict.text}") from error
+            raise UnreachableError(f"no token came: {verdict.text}") from error
 
     async def sync_clock(self) -> None:
         """Ask the exchange for its time. Raises UnreachableError."""

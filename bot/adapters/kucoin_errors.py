@@ -85,15 +85,15 @@ _KEY_VERSION = "KuCoin no longer accepts keys of this version: create a new API 
 _RULES: dict[str, _Rule] = {
     "400001": _both(Treat.FATAL, "a signature header is missing: a bug, please report it"),
     "400002": _both(Treat.CLOCK, "the clock is off by more than 5 s"),
-    "400003": _both(Treat.FATAL, "KuCoin does not know the API key: was it deleted or mistyped?"),
+    "400003": _both(Treat.FATAL, "KuCoin does not know the API key; was it deleted or mistyped?"),
     # The passphrase is sent signed with the secret, and is looked at first.
     "400004": _both(Treat.FATAL, "the passphrase or the secret does not belong to the API key"),
     "400005": _both(Treat.FATAL, "the secret does not belong to the API key"),
     "400006": _both(
         Treat.FATAL,
         "the API key is bound to another address than this host's: add this host's address to the "
-        "key; when it goes out over IPv6 and the key lists an IPv4 address, set the option that "
-        "forces IPv4",
+        "key; when it goes out over IPv6 and the key lists an IPv4 address, set exchange.ipv4 to "
+        "true",
     ),
     "400007": _both(
         Treat.FATAL, "the API key lacks a permission: it needs General and Futures, no withdrawal"

@@ -239,7 +239,7 @@ async def _is_unified(client: KucoinClient) -> bool:
 
 async def _may_withdraw(client: KucoinClient) -> bool:
     data = await client.read("privateGetUserApiKey", weight=3)
-    fields = Fields(data, "API key")
+    fields = Fields(data, "the key's rights")
     permission = fields.text("permission")
     if "general" not in _rights(permission):  # every key has it
         raise fields.wrong("permission", "rights, General among them")

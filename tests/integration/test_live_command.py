@@ -183,7 +183,7 @@ def test_without_credentials_it_says_what_it_needs(bot: LiveBot) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("key", "KuCoin does not know the API key: was it deleted or mistyped?; KuCoin 400003"),
+        ("key", "KuCoin does not know the API key; was it deleted or mistyped?; KuCoin 400003"),
         ("secret", "the passphrase or the secret does not belong to the API key; KuCoin 400004"),
         (
             "passphrase",

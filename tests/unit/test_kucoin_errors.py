@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.ccxt_slim import kucoin_class
 from bot.adapters.kucoin_errors import Treat, Verdict, classify
+from bot.adapters.logs import redact
 from bot.core.errors import BotError
 
 KEY, SECRET, PHRASE = "0123456789abcdef01234567", "11111111-2222-3333", "phrase-1"
@@ -176,11 +177,18 @@ def test_waits_are_given_where_they_are_known() -> None:
     assert wait("<html>error code: 1015</html>", 429) == 30.0
 
 
+@pytest.mark.parametrize("code", [code for code, *_ in CODES])
+def test_logs_repeat_every_meaning_in_full(code: str) -> None:
+    """Whatever looks like a secret is taken out of a log: the word after `key:`, say."""
+    text = classify(raised(json.dumps({"code": code, "msg": "why"})), order=False).text
+    assert redact(text) == text
+
+
 def test_what_only_a_person_can_change_is_explained() -> None:
     error = raised('{"code":"400006","msg":"ip 203.0.113.7 is not in the api whitelist"}')
     text = classify(error, order=False).text
     assert "bound to another address" in text
-    assert "forces IPv4" in text
+    assert "set exchange.ipv4 to true" in text
     assert "203.0.113.7" in text
     assert "isolated" in classify(raised('{"code":"330005","msg":"x"}'), order=True).text
 
