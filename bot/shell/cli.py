@@ -34,6 +34,7 @@ from bot.shell.options import (
     data_directories,
     exchange_settings,
     parse_duration,
+    parse_port,
     parse_speed,
     period,
 )
@@ -135,7 +136,7 @@ def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     )
     service.add_argument(
         "--metrics-port",
-        type=int,
+        type=parse_port,
         default=9810,
         metavar="N",
         help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",

@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 from functools import partial
 from pathlib import Path
 
 from bot.adapters.kucoin_site import Credentials
-from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError
 from bot.core.summary import result_object
 from bot.core.summary_text import text_summary
@@ -22,11 +20,11 @@ from bot.shell.options import (
     configuration,
     exchange_settings,
     parse_duration,
+    parse_port,
 )
 from bot.shell.service import Wish, run_service
 from bot.shell.terminal import open_terminal
 
-log = logging.getLogger("radbot")
 STATE = Path("state", "live")
 WORD = "live"
 EXAMPLES = """\
@@ -87,7 +85,11 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     )
     service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
     service.add_argument(
-        "--metrics-port", type=int, default=9810, metavar="N", help="on 127.0.0.1; 0: a free one"
+        "--metrics-port",
+        type=parse_port,
+        default=9810,
+        metavar="N",
+        help="on 127.0.0.1; 0: a free one",
     )
     service.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.set_defaults(run=live_command, lasting=True, balance=None)
@@ -109,11 +111,14 @@ def live_command(args: argparse.Namespace) -> int:
             "live: expected a GO verdict of the gate, which is not built yet; a person may insist "
             "with --override-reason TEXT"
         )
+    for_ms = parse_duration(args.duration) if args.duration else None
     folder = args.state or Path(os.environ.get("RADBOT_STATE") or STATE)
     if not confirmed(args, config, folder, simulated):
         print("nothing was done", file=sys.stderr)
         return 2
-    return trade(args, config, credentials, folder, reason)
+    reread = partial(configuration, args)
+    wish = Wish(folder, for_ms, args.metrics_port, reread, config.exchange.speed, "live")
+    return trade(args, config, credentials, wish, reason)
 
 
 def refuse_test_mode() -> None:
@@ -144,34 +149,20 @@ def confirmed(args: argparse.Namespace, config: Config, folder: Path, simulated:
 
 
 def trade(
-    args: argparse.Namespace, config: Config, credentials: Credentials, folder: Path, reason: str
+    args: argparse.Namespace, config: Config, credentials: Credentials, wish: Wish, reason: str
 ) -> int:
     """Run the service until somebody stops it."""
     from bot.shell.live import open_live_bot  # ccxt is loaded by those who trade only
 
     secrets = (credentials.key, credentials.secret, credentials.passphrase)
     terminal = open_terminal(config.symbols, as_json=args.json, lasting=True, secrets=secrets)
-    if reason:
-        say_override(folder, reason)
+    override = f"live without a GO verdict, by {operator()}: {reason}" if reason else ""
     if not terminal.quiet:
         names = " ".join(name.removesuffix("-USDT-PERP") for name in config.symbols)
         print(f"radbot live: {config.exchange.futures_url}, {names}, {config.timeframe} bars")
         print("dashboard: not built yet; Ctrl-C ends the bot, positions stay under their stops\n")
-    for_ms = parse_duration(args.duration) if args.duration else None
-    reread = partial(configuration, args)
-    wish = Wish(folder, for_ms, args.metrics_port, reread, config.exchange.speed, "live")
-    result, _, code = run_service(
-        partial(open_live_bot, config, credentials, folder), config, terminal, wish
-    )
+    open_bot = partial(open_live_bot, config, credentials, wish.state_dir, override=override)
+    result, _, code = run_service(open_bot, config, terminal, wish)
     outcome = result_object(result, {"strategies": list(config.strategies)})
     print(json.dumps(outcome, allow_nan=False) if args.json else text_summary(outcome))
     return code
-
-
-def say_override(folder: Path, reason: str) -> None:
-    """Log and send why this bot trades without a verdict."""
-    text = f"live without a GO verdict, by {operator()}: {reason}"
-    log.warning(text)
-    outbox = Outbox(folder / "outbox")
-    outbox.put("WARNING", "override", "radbot: override", text, 0)
-    outbox.flush()

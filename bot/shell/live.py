@@ -54,9 +54,12 @@ COVER_S = 4.0  # a start waits this long for the stops of open positions to be a
 
 
 def open_live_bot(
-    config: Config, credentials: Credentials, state_dir: Path, stop: Stop
+    config: Config, credentials: Credentials, state_dir: Path, stop: Stop, override: str = ""
 ) -> Bot[KucoinVenue]:
     """Open the live bot of a state directory, or found it.
+
+    `override` says who lets it trade without a verdict, and why; it is told when the bot is open,
+    because a start that is refused has overridden nothing.
 
     Raises
     ------
@@ -73,7 +76,11 @@ def open_live_bot(
     base = open_base(state_dir, credentials.key, durable=True)
     line = connect(config, credentials)
     try:
-        return assemble(config, credentials, base, line, known, stop)
+        bot = assemble(config, credentials, base, line, known, stop)
+        if override:
+            log.warning(override)
+            tell(state_dir, "WARNING", "override", override, 0)
+        return bot
     except BaseException:
         line.close()
         base.close(clean=True)
@@ -325,6 +332,11 @@ class Recovery:
         engine.feed(Operator(now, Command.HALT, text))
         said = f"positions are held, so the bot protects them and enters nothing: {text}"
         log.error("account: %s", said)
-        outbox = Outbox(self.bot.base.state_dir / "outbox")
-        outbox.put("CRITICAL", "account_unfit", "radbot: account_unfit", said, now)
-        outbox.flush()
+        tell(self.bot.base.state_dir, "CRITICAL", "account_unfit", said, now)
+
+
+def tell(state_dir: Path, severity: str, kind: str, text: str, now_ms: int) -> None:
+    """Leave a message for people."""
+    outbox = Outbox(state_dir / "outbox")
+    outbox.put(severity, kind, f"radbot: {kind}", text, now_ms)
+    outbox.flush()

@@ -74,6 +74,17 @@ def parse_speed(text: str, other: str = "max") -> float | None:
     return speed
 
 
+def parse_port(text: str) -> int:
+    """Return the number of a port, 0 for a free one; argparse says what is wrong.
+
+    >>> parse_port("9810")
+    9810
+    """
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"expected 0 to 65535, was {text!r}")
+    return int(text)
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is traded, on which data and with which configuration."""
     market = parser.add_argument_group("market and period")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from bot.shell.options import parse_port
+
 EXAMPLES = """\
 examples:
   radops exchange --key K --secret S --passphrase P
@@ -45,9 +47,9 @@ def add_exchange_command(commands: "argparse._SubParsersAction[argparse.Argument
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ports = parser.add_argument_group("addresses, on 127.0.0.1; port 0 is a free one")
-    ports.add_argument("--futures-port", type=int, default=8099, metavar="N")
-    ports.add_argument("--spot-port", type=int, default=8098, metavar="N")
-    ports.add_argument("--control-port", type=int, default=8097, metavar="N")
+    ports.add_argument("--futures-port", type=parse_port, default=8099, metavar="N")
+    ports.add_argument("--spot-port", type=parse_port, default=8098, metavar="N")
+    ports.add_argument("--control-port", type=parse_port, default=8097, metavar="N")
     _add_market_options(parser.add_argument_group("market"))
     account = parser.add_argument_group("account")
     account.add_argument("--balance", type=float, default=10_000.0, metavar="USDT")

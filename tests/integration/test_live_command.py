@@ -67,10 +67,15 @@ def test_whoever_does_not_type_the_word_has_done_nothing(bot: LiveBot, typed: st
 def test_a_typed_word_starts_it_and_a_stop_leaves_positions_under_their_stops(
     bot: LiveBot,
 ) -> None:
-    process = bot.at_a_terminal("live")
+    process = bot.at_a_terminal("live", "--override-reason", "first week")
     bot.held()
     code, out, err = stop(process)
     assert code == 0, err
+    assert err.count("warning: live without a GO verdict, by ") == 1
+    told = [json.loads(path.read_bytes()) for path in (bot.state / "outbox").glob("*.json")]
+    assert [one["body"].partition(": ")[2] for one in told if one["kind"] == "override"] == [
+        "first week"
+    ]
     assert "opened" in out
     assert "stopped: open positions stay as they are, under their stops" in out
     assert "Final equity" in out
@@ -132,6 +137,8 @@ REFUSED = [
     (["--yes", "--exchange", *REAL], "exchange: expected a simulator on this machine"),
     (["--yes", "--symbols", "bitcoin"], "expected a name like BTC-USDT-PERP"),
     (["--yes", "--set", "exchange.futures_url=http://example.com"], "expected https"),
+    (["--yes", "--for", "a while"], "duration: expected a number with s, m, h or d"),
+    (["--yes", "--metrics-port", "65536"], "--metrics-port: expected 0 to 65535, was '65536'"),
     (["--yes", "--set", "exchange.speed=20"], "expected 1 against https://api-futures.kucoin.com"),
 ]
 
@@ -195,10 +202,14 @@ def test_a_key_that_is_not_accepted_is_said_and_nothing_of_it(
     bot: LiveBot, name: str, said: str
 ) -> None:
     (bot.keys / f"kucoin_{name}").write_text("mistyped-and-wrong\n")
-    done = bot.live("--yes")
+    done = bot.live("--yes", "--override-reason", "a test")
     assert done.returncode == 77
     assert f"radbot: {said}" in done.stderr
     assert "Traceback" not in done.stderr
+    # Nothing has been overridden, and nobody else looks into the folder.
+    assert "without a GO verdict" not in done.stderr
+    assert not (bot.state / "outbox").exists()
+    assert bot.state.stat().st_mode & 0o777 == 0o750
     told = done.stdout + done.stderr + texts(bot.state.parent)
     for secret in ("mistyped-and-wrong", KEYS.secret, KEYS.passphrase, KEYS.key):
         assert secret not in told

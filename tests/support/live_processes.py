@@ -79,12 +79,12 @@ class LiveBot(Bot):
         """Start it, confirmed."""
         return self.begin(subprocess.DEVNULL, "--yes", *more)
 
-    def at_a_terminal(self, typed: str) -> subprocess.Popen[str]:
+    def at_a_terminal(self, typed: str, *more: str) -> subprocess.Popen[str]:
         """Start it on a terminal at which somebody types."""
         keyboard, terminal = pty.openpty()
         try:
             os.write(keyboard, f"{typed}\n".encode())
-            return self.begin(terminal)
+            return self.begin(terminal, *more)
         finally:
             os.close(terminal)
             self.keyboards.append(keyboard)
