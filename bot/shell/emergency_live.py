@@ -107,8 +107,10 @@ class LiveAccount:
             self.wire.run(self.client.sync_clock(), CALL_S)
 
     def send_exits(self, holdings: Sequence[Holding], held: Sequence[int], say: Say) -> None:
-        """Send one exit for each position; what becomes of it is read."""
+        """Send one exit for each position, all at once: one that gets no answer holds up no other.
+        What becomes of them is read."""
         now = self.clock.now()
+        sent = []
         for k in held:
             holding = holdings[k]
             order = PlaceOrder(
@@ -124,9 +126,12 @@ class LiveAccount:
             send = self.client.send(
                 "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
             )
+            sent.append((k, self.wire.start(send)))
+        for k, answer in sent:
             try:
-                self.wire.run(send, CALL_S)
-                say(f"closing {self.symbols[k]}: {holding.contracts:g} contracts at the market")
+                self.wire.wait(answer, CALL_S)
+                size = f"{holdings[k].contracts:g} contracts"
+                say(f"closing {self.symbols[k]}: {size} at the market")
             except (BotError, TimeoutError) as error:
                 say(f"{self.symbols[k]}: {error}")
 

@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.adapters.latches import Latches
+from bot.shell.account_file import read_account, write_account
 from bot.shell.emergency_live import TRY_FOR_S
 from tests.support.counts import Count
 from tests.support.processes import ROOT
@@ -185,6 +187,20 @@ def test_it_tries_until_the_exchange_has_done_it(
     code, told, said = command(exchange, state, "kill", *keys(state))
     assert (code, told["flat"]) == (0, True), (told, said)
     assert flat(exchange)
+
+
+def test_an_exit_that_takes_long_holds_up_no_other(exchange: Simulator, state: Path) -> None:
+    [held] = exchange.truth()["positions"]
+    other = next(name for name in SYMBOLS.split(",") if name != held["symbol"])
+    exchange.ask("outside", {"do": "enter", "symbol": other, "side": 1, "contracts": 5})
+    exchange.advance(STEP_MS)
+    slow_s, known = 3.0, read_account(state)
+    assert known is not None
+    write_account(state, replace(known, timeout_s=5.0))
+    plan(exchange, [{"kind": "slow_before", "role": "exit", "seconds": slow_s, "times": 2}])
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    assert (code, told["flat"], len(told["closed"])) == (0, True, 2), (told, said)
+    assert slow_s < told["seconds"] < 2.0 * slow_s
 
 
 def test_records_and_money_that_make_no_sense_do_not_hold_it_up(
