@@ -118,12 +118,9 @@ class FullExchange(TickExchange):
         self._sweep(k)
 
     def reserved_margin(self) -> float:
-        """Return the margin that resting entries will need, USDT; those that met a position need
-        none."""
+        """Return the margin that resting entries will need, USDT."""
         needed = 0.0
         for order in self.book.waiting(Role.ENTRY):
-            if self.ledger.held[order.symbol].side == -order.side:
-                continue
             left, spec = self.book.left[order.client_id], self.specs[order.symbol]
             needed += left * spec.multiplier * order.price / order.leverage
         return needed

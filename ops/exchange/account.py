@@ -92,10 +92,17 @@ class Account:
         return self.orders.get(self.order_ids.get(client_oid, ""))
 
     def order_margin(self) -> float:
-        """Return what live entries have reserved, USDT; against a position they only reduce it."""
-        specs, held = self.exchange.specs, self.ledger.held
-        entries = (o for o in self.live.values() if held[o.symbol].side != -o.side)
+        """Return what live entries have reserved, USDT; what met a position only reduces it."""
+        specs = self.exchange.specs
+        entries = (o for o in self.live.values() if not self._reduces(o))
         return sum((o.needs_margin(specs[o.symbol]) for o in entries), 0.0)
+
+    def _reduces(self, order: WireOrder) -> bool:
+        """Return whether an order can never open a position, whatever its fields say."""
+        sent = self.exchange.book.orders.get(order.order_id)
+        if sent is None:  # on its way
+            return self.ledger.held[order.symbol].side == -order.side
+        return sent.reduce_only
 
     def available(self) -> float:
         """Return what is free for new orders, USDT."""
