@@ -165,6 +165,7 @@ def _funded(account: Account, event: FundingSettled) -> None:
         contracts=track.contracts,
         cost=track.contracts * account.exchange.specs[k].multiplier * mark,
         amount=event.amount,
+        margin_mode=account.margin_modes[k],
     )
     account.statements.funding.append(record)
     data: dict[str, Any] = {
@@ -175,7 +176,7 @@ def _funded(account: Account, event: FundingSettled) -> None:
         "fundingFee": record.amount,
         "ts": nanoseconds(now),
         "settleCurrency": "USDT",
-        "marginMode": account.margin_modes[k],
+        "marginMode": record.margin_mode,
     }
     account.tell(f"{news.POSITION}:{wire_symbol(record.name)}", "position.settlement", data)
 

@@ -4,6 +4,7 @@ Bounded: the newest `KEPT` of each kind are there. The ledger holds transfers, a
 each position once it is closed, so that deposits and ledger add up to the wallet of a flat account.
 """
 
+import json
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -105,9 +106,11 @@ class FundingRecord:
     """negative for a short"""
     cost: float
     amount: float
+    margin_mode: str
 
     def view(self) -> dict[str, Any]:
         """Return it as `GET /api/v1/funding-history` shows it."""
+        context = {"marginMode": self.margin_mode, "positionSide": "BOTH", "id": self.number}
         return {
             "id": self.number,
             "symbol": wire_symbol(self.name),
@@ -118,8 +121,8 @@ class FundingRecord:
             "positionCost": short(self.cost),
             "funding": self.amount,
             "settleCurrency": "USDT",
-            "context": f'{{"marginMode": "ISOLATED", "positionSide": "BOTH", "id": {self.number}}}',
-            "marginMode": "ISOLATED",
+            "context": json.dumps(context),
+            "marginMode": self.margin_mode,
         }
 
 

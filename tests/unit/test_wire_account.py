@@ -1,5 +1,6 @@
 """The account of the wire simulator: sums that must hold, statements, paging, settings."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -181,6 +182,17 @@ def test_funding_is_in_the_history_and_in_the_position() -> None:
     )
     rates = desk.call("GET", "/api/v1/contract/funding-rates", symbol=SYMBOL, **{"from": 0})
     assert rates == [{"symbol": SYMBOL, "fundingRate": 0.001, "timepoint": SETTLED}]
+
+
+@pytest.mark.parametrize("mode", ["ISOLATED", "CROSS"])
+def test_funding_is_of_the_margin_mode_of_its_position(mode: str) -> None:
+    desk = Desk(100.0, 100.0, funding=[(0, SETTLED, 0.001)])
+    path = "/api/v2/position/changeMarginMode"
+    desk.call("POST", path, {"symbol": SYMBOL, "marginMode": mode})
+    desk.trade(size=10, marginMode=mode)
+    desk.bars()
+    [record] = desk.call("GET", "/api/v1/funding-history", symbol=SYMBOL)["dataList"]
+    assert record["marginMode"] == json.loads(record["context"])["marginMode"] == mode
 
 
 def test_a_liquidation_is_a_fill_without_an_order_of_ours() -> None:
