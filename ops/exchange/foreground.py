@@ -28,7 +28,6 @@ from ops.exchange.server import Server
 from ops.exchange.source import Source, recorded, synthetic
 from ops.exchange.wire import Options
 
-MOST_PORT = 65_535
 MOST_QUOTES = 1_000
 MARKS = {"lag": MARK_PULL, "last": 1.0}
 
@@ -51,10 +50,6 @@ def run_exchange(args: argparse.Namespace) -> int:
 
 def read_options(args: argparse.Namespace) -> Options:
     """Return what the command line asks for; raise InputError when it makes no sense."""
-    for name in ("futures_port", "spot_port", "control_port"):
-        port = getattr(args, name)
-        if not 0 <= port <= MOST_PORT:
-            raise InputError(f"{name}: expected 0 to {MOST_PORT}, was {port}")
     if not (math.isfinite(args.balance) and args.balance >= 0.0):
         raise InputError(f"balance: expected 0 or more USDT, was {args.balance!r}")
     if args.history < 1:

@@ -27,47 +27,46 @@ class Pool(Enum):
 
 @dataclass(slots=True)
 class Window:
-    """What has been used of a pool since `start_ms`."""
+    """What has been used since `start_ms`; it begins anew with the first use after its length."""
 
-    start_ms: int
+    length_ms: int
+    start_ms: int = 0
     used: int = 0
+
+    def at(self, now: int) -> "Window":
+        """Return it as it is at `now`."""
+        if not self.start_ms <= now < self.start_ms + self.length_ms:
+            self.start_ms, self.used = now, 0
+        return self
 
 
 class Meter:
-    """Counts what may happen only so often within a window, which begins with the first time."""
+    """Counts what may happen only so often within a window."""
 
-    def __init__(self, most: int, window_ms: int) -> None:
-        self.most, self.window_ms = most, window_ms
-        self.window = Window(0)
+    def __init__(self, most: int, length_ms: int) -> None:
+        self.most = most
+        self.window = Window(length_ms)
 
     def take(self, now: int) -> bool:
         """Count one more; return whether it is within the limit."""
-        if not self.window.start_ms <= now < self.window.start_ms + self.window_ms:
-            self.window = Window(now)
-        self.window.used += 1
-        return self.window.used <= self.most
+        window = self.window.at(now)
+        window.used += 1
+        return window.used <= self.most
 
     def clear(self) -> None:
         """Begin as if nothing had happened."""
-        self.window = Window(0)
+        self.window = Window(self.window.length_ms)
 
 
 class Limits:
     """The pools of one account."""
 
     def __init__(self) -> None:
-        self.windows: dict[Pool, Window] = {}
-
-    def window(self, pool: Pool, now: int) -> Window:
-        """Return the window of a pool at `now`, a new one when the old one is over."""
-        window = self.windows.get(pool)
-        if window is None or not window.start_ms <= now < window.start_ms + WINDOW_MS:
-            window = self.windows[pool] = Window(now)
-        return window
+        self.windows = {pool: Window(WINDOW_MS) for pool in Pool}
 
     def charge(self, pool: Pool, weight: int, now: int) -> None:
         """Pay for a call; raise RefusedError when there is not enough left."""
-        window = self.window(pool, now)
+        window = self.windows[pool].at(now)
         if window.used + weight > pool.size:
             window.used = pool.size
             raise RefusedError("429000", "Too many requests in a short period of time", 429)
@@ -75,7 +74,7 @@ class Limits:
 
     def headers(self, pool: Pool, now: int) -> dict[str, str]:
         """Return what each reply says of its pool."""
-        window = self.window(pool, now)
+        window = self.windows[pool].at(now)
         return {
             "gw-ratelimit-limit": str(pool.size),
             "gw-ratelimit-remaining": str(pool.size - window.used),

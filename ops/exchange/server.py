@@ -82,7 +82,7 @@ def listener(wire: Wire, routes: Sequence[Route]) -> web.Application:
 
 def _handling(wire: Wire, route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        body = await _body(request)
         wire.limits.charge(route.pool, route.weight, wire.now())
         if route.signed:
             now = wire.exchange_now()
@@ -100,6 +100,19 @@ def _handling(wire: Wire, route: Route) -> Handler:
         return _reply({"code": "200000", "data": route.handler(wire, call)})
 
     return handle
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return the body of a request; raise RefusedError when it is none for us."""
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise RefusedError("400100", f"expected at most {MOST_BODY} bytes", 413) from None
+    except (web.RequestPayloadError, ConnectionError):  # of no known encoding, or not whole
+        raise RefusedError("400100", "the body cannot be read", 400) from None
+    if body and request.content_type != "application/json":
+        raise RefusedError("415000", "Unsupported Media Type", 415)
+    return body
 
 
 def _parsed(body: bytes) -> Any:

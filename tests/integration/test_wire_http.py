@@ -20,7 +20,7 @@ from bot.core.market import Row
 from ops.cli import main
 from ops.exchange import foreground
 from ops.exchange.auth import digest
-from ops.exchange.server import WireExchange
+from ops.exchange.server import MOST_BODY, WireExchange
 from tests.support.market_files import HOUR, candle_lines, write_candles
 from tests.support.wire_client import Client, Control, connected
 from tests.support.wire_desk import KEY, options, source
@@ -82,6 +82,9 @@ LONG = b"1" * 400
         ("GET", "/api/v2/getMaxOpenSize?symbol=XBTUSDTM&leverage=abc", b"", {}, "100001"),
         ("POST", "/api/v1/orders", b"[" * 100_000, {}, "400100"),
         ("POST", "/api/v1/orders", b'{%b, "size": 1, "price": %b}' % (ORDER, LONG), {}, "100001"),
+        ("POST", "/api/v1/orders", b"{}", {"Content-Type": "text/plain"}, "415000"),
+        ("POST", "/api/v1/orders", b"{}", {"Content-Encoding": "gzip"}, "400100"),
+        ("POST", "/api/v1/orders", b" " * (MOST_BODY + 1), {}, "400100"),
         ("DELETE", "/api/v1/orders/multi-cancel", b'{"orderIdsList": 5}', {}, "100001"),
         ("DELETE", "/api/v1/orders/multi-cancel", b'{"clientOidsList": 5}', {}, "100001"),
         ("GET", "/api/v1/positions", b"", {"KC-API-TIMESTAMP": "9" * 5_000}, "400002"),
@@ -100,6 +103,7 @@ def test_what_makes_no_sense_is_refused_with_a_code(
             "KC-API-TIMESTAMP": stamp,
             "KC-API-PASSPHRASE": digest(KEY.secret, KEY.passphrase.encode()),
             "KC-API-KEY-VERSION": "2",
+            "Content-Type": "application/json",
         }
         url = f"{addresses['futures']}{target}"
         assert get(url, method, body or None, signed | sent)[1]["code"] == code
@@ -257,7 +261,7 @@ def test_ctrl_c_is_heard_while_the_history_is_played(monkeypatch: pytest.MonkeyP
         (["--depth", "0"], "depth: expected"),
         (["--balance", "nan"], "balance: expected"),
         (["--history", "0"], "history: expected"),
-        (["--futures-port", "99999"], "futures_port: expected"),
+        (["--script", "nowhere.csv"], "nowhere.csv: expected a script"),
         (["--key", ""], "key: expected"),
     ],
     ids=str,
