@@ -212,20 +212,22 @@ def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effe
     book_entry(world, k, event.now_ms, event.contracts, event.price, event.fee)
     effects = [*place_stop(state, k), *place_target(state, k)]
     if opened:
-        text = describe_opening(world, k)
+        text = describe_opening(world, k, order)
         effects.append(Notice(event.now_ms, Level.INFO, "opened", k, text))
     if not order.live:
         end_order(state, order)
     return effects
 
 
-def describe_opening(world: World, k: int) -> str:
-    """Return what a person reads when a position was opened on symbol `k`."""
+def describe_opening(world: World, k: int, entry: Order) -> str:
+    """Return what a person reads when a position was opened on symbol `k`; the rest of its entry
+    may follow, and is told no more."""
     pos = world.positions[k]
+    wanted = f" of {entry.request.contracts:g}" if entry.live else ""
     value = pos.contracts * world.specs[k].multiplier * pos.entry_price
     stop, target = -100.0 * pos.side * pos.stop_distance, 100.0 * pos.side * pos.target_distance
     return (
-        f"opened {SIDE_NAMES[pos.side]} {pos.contracts:g} ({value:,.0f} USDT) at "
+        f"opened {SIDE_NAMES[pos.side]} {pos.contracts:g}{wanted} ({value:,.0f} USDT) at "
         f"{pos.entry_price:g}; stop {pos.stop_price:g} ({stop:+.1f} %), "
         f"target {pos.target_price:g} ({target:+.1f} %)"
     )
