@@ -187,6 +187,8 @@ def test_it_tries_until_the_exchange_has_done_it(
     code, told, said = command(exchange, state, "kill", *keys(state))
     assert (code, told["flat"]) == (0, True), (told, said)
     assert flat(exchange)
+    [known] = exchange.ask("faults")["faults"]
+    assert known["fired"] > 0
 
 
 def test_an_exit_that_takes_long_holds_up_no_other(exchange: Simulator, state: Path) -> None:
