@@ -2,7 +2,7 @@
 
 The adapter's reader over a stand-in for the wire that answers with KuCoin's own forms, of which one
 is broken: a field is gone, null, of another type or nonsense. Nothing but UnreachableError may come
-of it, and no read may show another position, wallet or order than the account has.
+of it, and no read may show another position, wallet, order or trade than the account has.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.kucoin_account import AccountReader
 from bot.core.errors import UnreachableError
+from bot.core.messages import Liquidated, OrderFilled
 from bot.core.reconcile import Snapshot
 from ops.exchange.hand_clock import HandClock
 from tests.support.broken_replies import one_broken
@@ -77,6 +78,12 @@ def read(answers: Mapping[str, Any]) -> Snapshot:
     return asyncio.run(reader.read((), NOW - 1_000))
 
 
+def traded(seen: Snapshot) -> list[tuple[float, float]]:
+    """Return (contracts, price) of what has traded; positions are booked from it."""
+    trades = [e for e in seen.entries if isinstance(e, OrderFilled | Liquidated)]
+    return [(trade.contracts, trade.price) for trade in trades]
+
+
 TRUTH = read(ANSWERS)
 
 
@@ -84,6 +91,7 @@ def test_the_untouched_answers_are_the_truth() -> None:
     assert [holding.side for holding in TRUTH.holdings].count(0) == 1
     assert [order.client_id for order in TRUTH.open_orders] == ["t-2-stop"]
     assert TRUTH.wallet > 0.0
+    assert traded(TRUTH) == [(2.0, 86_275.1)]
 
 
 @settings(max_examples=600)
@@ -102,6 +110,7 @@ def test_a_broken_answer_is_an_error_or_changes_nothing_that_matters(
     # An order without a name of its own is a person's: it is foreign, and never overlooked.
     assert len(seen.open_orders) == len(TRUTH.open_orders), call
     assert seen.foreign == (), call
+    assert traded(seen) == traded(TRUTH), call
 
 
 @settings(max_examples=100)
