@@ -152,6 +152,11 @@ class State:
         held_back = guard.locked_until != 0 or guard.differs != 0 or doubt
         self.world.symbols[symbol].locked = 1 if held_back else 0
 
+    def lasting(self, symbol: int) -> bool:
+        """Return whether reads have shown another position than ours for long enough to count."""
+        guard = self.guards[symbol]
+        return guard.differs > 0 and self.now_ms - guard.differs_since >= DIFFERENT_MS
+
     def rest(self, symbol: int, now_ms: int) -> None:
         """Take no new risk on `symbol` for a while."""
         self.guards[symbol].locked_until = now_ms + ERROR_LOCK_MS

@@ -15,6 +15,10 @@ from bot.shell.control import LONGEST_S, Commands, Request
 from bot.shell.engine import Engine
 
 log = logging.getLogger("radbot")
+NOT_OURS = (
+    "the exchange shows a position that is not the bot's: close it by hand, or stop the bot and "
+    "give the same command again, which closes whatever is there"
+)
 
 
 @dataclass(slots=True)
@@ -90,8 +94,15 @@ class Obedience:
         held = [k for k in one.symbols if state.world.positions[k].side != FLAT]
         seconds = round(self.monotonic() - one.began, 3)
         if not held and not any(state.live_orders(k) for k in one.symbols):
-            one.request.finish({"flat": True, "seconds": seconds, "mode": state.modes.name})
-            return True
+            ended = {"seconds": seconds, "mode": state.modes.name}
+            doubted = [k for k in one.symbols if state.guards[k].differs]
+            if not doubted:
+                one.request.finish({"flat": True, **ended})
+                return True
+            if all(state.lasting(k) for k in doubted):
+                names = [state.symbols[k] for k in doubted]
+                one.request.finish({"flat": False, "left": names, "note": NOT_OURS, **ended})
+                return True
         if seconds > LONGEST_S:  # its asker was told so; the core goes on closing
             return True
         if len(held) != one.left:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 from bot.adapters.latches import Latches
 from bot.shell.account_file import read_account, write_account
+from bot.shell.control import Request
 from bot.shell.emergency_live import TRY_FOR_S
 from tests.support.counts import Count
 from tests.support.processes import ROOT
@@ -238,6 +239,33 @@ def test_close_takes_one_position_and_leaves_the_rest(exchange: Simulator, state
     assert (code, told["flat"], told["closed"]) == (0, True, [held["symbol"]])
     assert [p["symbol"] for p in exchange.truth()["positions"]] == [other]
     assert Latches(state / "latches").read() is None
+
+
+def test_a_bot_that_has_closed_its_own_does_not_call_an_account_flat_that_is_not(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    with closing(WireDrill(tmp_path / "s", exchange, skip=SKIP)) as drill:
+        drill.start()
+        while not drill.state.held or drill.venue.hot:
+            drill.turn()
+        [held] = exchange.truth()["positions"]
+        wish = {name: held[name] for name in ("symbol", "side", "contracts")}
+        exchange.ask("outside", {"do": "enter", **wish})
+        request = Request("kill", {"reason": "drill", "by": "ann"})
+        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+        drill.line_down = True  # what is not the bot's has no stop of the bot's
+        drill.run_bars(1)
+        told = list(request.answers.queue)[-1]
+        [left] = exchange.truth()["positions"]
+        assert left["contracts"] == held["contracts"]
+        assert drill.state.held == []
+        assert (told["done"], told["flat"], told["left"]) == (True, False, [held["symbol"]])
+        assert "stop the bot" in told["note"]
+    credentials_folder(tmp_path / "keys")
+    code, told, said = command(exchange, tmp_path / "s", "kill", *keys(tmp_path / "s"))
+    assert (code, told["flat"]) == (0, True), said
+    assert flat(exchange)
 
 
 def test_without_a_key_it_says_so_and_the_latch_holds(exchange: Simulator, state: Path) -> None:
