@@ -3,10 +3,12 @@
 Real ccxt on a real simulator over real sockets, with its fault switches.
 """
 
+import socket
 from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.adapters import kucoin_client, token_bucket
@@ -237,6 +239,18 @@ def test_a_token_that_does_not_come_is_no_error(line: Line, fault: dict[str, Any
     assert line.bucket.level > 0.0
     first, second = (line.wire.run(line.client.socket_url(), 10.0) for _ in range(2))
     assert first != second  # each time a new one
+
+
+@pytest.mark.parametrize("ipv4", [True, False])
+def test_a_key_of_an_ipv4_address_never_goes_out_over_ipv6(line: Line, ipv4: bool) -> None:
+    site = Site(line.client.site.futures_url, line.client.site.spot_url, ipv4=ipv4)
+    client = KucoinClient(site, None, line.clock, line.bucket)
+    line.wire.run(client.open(), 5.0)
+    assert client.session is not None
+    connector = client.session.connector
+    assert isinstance(connector, aiohttp.TCPConnector)
+    assert connector.family == (socket.AF_INET if ipv4 else socket.AF_UNSPEC)
+    line.wire.run(client.close(), 5.0)
 
 
 def test_nobody_listens(line: Line) -> None:

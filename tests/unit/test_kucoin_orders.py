@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from bot.adapters.kucoin import PRIORITIES
 from bot.adapters.kucoin_orders import order_body, price_text
+from bot.adapters.token_bucket import Priority
 from bot.core.errors import InvariantError
 from bot.core.market import ContractSpec
 from bot.core.messages import PlaceOrder, Role
@@ -92,3 +94,10 @@ def test_prices_have_the_decimals_of_their_tick(tick: float, price: float, text:
 def test_a_price_off_the_grid_is_a_broken_promise() -> None:
     with pytest.raises(InvariantError, match=r"multiple of 0\.1"):
         price_text(60_000.15, SPEC)
+
+
+def test_what_reduces_risk_goes_first_and_nothing_else() -> None:
+    """A target rests far away: it takes nothing from the share that is kept for stops and exits."""
+    first = {role for role, priority in PRIORITIES.items() if priority is Priority.REDUCE}
+    assert first == {Role.STOP, Role.EXIT}
+    assert set(PRIORITIES) == set(Role)
