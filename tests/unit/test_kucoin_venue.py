@@ -1,0 +1,85 @@
+"""What a read of the account is not believed about: orders that are under way while it is made."""
+
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot.adapters.kucoin import KucoinVenue
+from bot.core.market import HOUR_MS, ContractSpec
+from bot.core.messages import CancelOrder, PlaceOrder, Role
+from bot.core.reconcile import Holding, Snapshot
+
+SPEC = ContractSpec("BTC-USDT-PERP", 0.001, 0.1)
+SENT = PlaceOrder("sent", 0, Role.ENTRY, 1, 1.0, 60_000.0, 2.0)
+
+
+class Wire:
+    """Begins nothing; the test gives the answers."""
+
+    def __init__(self) -> None:
+        self.begun: list[Future[Any]] = []
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], wake: Callable[[], None] | None = None
+    ) -> "Future[Any]":
+        work.close()
+        self.begun.append(Future())
+        return self.begun[-1]
+
+    def wait(self, future: "Future[Any]", timeout_s: float) -> Any:
+        return future.result(0.0)
+
+
+class Desk:
+    """A venue whose reads are written down."""
+
+    def __init__(self) -> None:
+        self.wire, self.asked = Wire(), [("",)]
+        client: Any = SimpleNamespace(errors=[])
+        reader: Any = SimpleNamespace(read=self.read, order_ids={}, wires=("XBTUSDTM",))
+        clock: Any = SimpleNamespace(now=lambda: HOUR_MS)
+        wire: Any = self.wire
+        self.venue = KucoinVenue(
+            wire, client, reader, [SPEC], HOUR_MS, clock, monotonic=lambda: 100.0
+        )
+
+    def read(self, asked: tuple[str, ...], since_ms: int) -> Coroutine[Any, Any, None]:
+        self.asked.append(asked)
+
+        async def nothing() -> None: ...
+
+        return nothing()
+
+    def look(self, *asked: str) -> Snapshot | None:
+        return self.venue.snapshot(asked, 0, HOUR_MS)
+
+    def answer(self) -> None:
+        """Let the read end: the exchange knows neither order."""
+        flat = (Holding(0, 0.0, 0.0),)
+        seen = Snapshot(HOUR_MS, 100.0, flat, (), self.asked[-1], {}, (), ())
+        self.venue.read.pending.set_result(seen)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_an_order_without_its_answer_is_not_asked_for(desk: Desk) -> None:
+    """The exchange may get it after the question: that it is not found says nothing."""
+    desk.venue.submit(SENT, HOUR_MS)
+    assert desk.look("sent", "other") is None
+    assert desk.asked[-1] == ("other",)
+
+
+def test_an_order_that_is_cancelled_during_a_read_is_not_told_by_it(desk: Desk) -> None:
+    """The read may be older than the cancellation, and told of it the wish would end with it."""
+    assert desk.look("cancelled", "other") is None
+    desk.venue.cancel(CancelOrder("cancelled", 0), HOUR_MS)
+    desk.answer()
+    seen = desk.look("cancelled", "other")
+    assert seen is not None
+    assert seen.asked == ("other",)
