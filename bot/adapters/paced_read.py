@@ -67,7 +67,6 @@ class PacedRead[T]:
         try:
             seen = self.wire.wait(reading, READ_S if self.patient else 0.0)
         except (UnreachableError, TimeoutError) as error:
-            reading.cancel()
             self.later()
             if isinstance(error, UnreachableError):
                 raise

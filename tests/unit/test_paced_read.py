@@ -63,10 +63,12 @@ def test_a_read_under_way_is_not_waited_for(desk: Desk) -> None:
     event = asyncio.Event()
     desk.read.begin(event.wait())  # type: ignore[arg-type]
     assert desk.read.take() is None
-    assert desk.read.pending is not None
+    reading = desk.read.pending
+    assert reading is not None
     desk.now_s += READ_S + 0.1
     with pytest.raises(UnreachableError, match="not read within 15 s"):
         desk.read.take()
+    assert reading.cancelled()
     assert desk.read.pending is None
     assert not desk.read.may_begin()
 
