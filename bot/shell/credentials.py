@@ -60,6 +60,8 @@ def _value(path: Path, closed_to: int) -> str:
         raise ValueError(f"{path}: expected a readable file, was: {reason}") from error
     if mode & closed_to:
         raise ValueError(f"{path}: expected mode 0600 or less, was {mode:04o}: chmod 600 {path}")
-    if not text or not text.isprintable():
-        raise ValueError(f"{path}: expected one line of text, was {'empty' if not text else 'not'}")
-    return text
+    lines = text.splitlines()
+    if len(lines) == 1 and text.isprintable():
+        return text
+    was = f"{len(lines)} lines" if len(lines) > 1 else "a line with a character that cannot be seen"
+    raise ValueError(f"{path}: expected one line of text, was {was if lines else 'empty'}")

@@ -39,3 +39,24 @@ def test_what_systemd_hands_over_is_not_for_everybody(tmp_path: Path) -> None:
     keys = folder(tmp_path, 0o444)
     with pytest.raises(NoCredentialsError, match="was 0444"):
         load_credentials(None, {"CREDENTIALS_DIRECTORY": str(keys)})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n", "was empty"),
+        ("secret-1\nsecret-2\n\n", "was 2 lines"),
+        ("secret-1\r\nsecret-2", "was 2 lines"),
+        ("\ufeffsecret-1\n", "was a line with a character that cannot be seen"),
+        ("secret\x00-1", "was a line with a character that cannot be seen"),
+    ],
+)
+def test_a_file_that_holds_more_than_its_line_says_what_and_never_the_value(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    keys = folder(tmp_path, 0o600)
+    (keys / "kucoin_secret").write_text(text, encoding="utf-8", newline="")
+    with pytest.raises(NoCredentialsError) as refused:
+        load_credentials(keys, {})
+    path = keys / "kucoin_secret"
+    assert str(refused.value) == f"credentials: {path}: expected one line of text, {said}"
