@@ -81,7 +81,9 @@ class KucoinClient:
         """Make the session; ccxt would make one that resolves both address families."""
         family = socket.AF_INET if self.site.ipv4 else socket.AF_UNSPEC
         connector = aiohttp.TCPConnector(family=family, limit=CONNECTIONS)
-        self.session = aiohttp.ClientSession(connector=connector)
+        stay = aiohttp.TraceConfig()
+        stay.on_request_redirect.append(_stay)
+        self.session = aiohttp.ClientSession(connector=connector, trace_configs=[stay])
         self.ccxt.session = self.session
         self.ccxt.own_session = False
         self.ccxt.open()  # knows its loop now; a socket may be the first that wants it
@@ -260,6 +262,12 @@ KINDS = {
     Treat.RATE_LIMITED: "rate_limited",
     Treat.CLOCK: "clock",
 }
+
+
+async def _stay(_: object, _context: object, told: aiohttp.TraceRequestRedirectParams) -> None:
+    # aiohttp would send key and signature to whoever the answer names.
+    told.response.close()
+    raise MalformedReplyError(f"HTTP {told.response.status}: sent elsewhere, which is not followed")
 
 
 def _failure(verdict: Verdict) -> BotError:
