@@ -334,7 +334,7 @@ def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:
     # A configuration has one line for each error, each with its own place.
     text = str(error) if isinstance(error, ConfigError) else f"{prog}: {error}"
     if "JOURNAL_STREAM" in os.environ and logging.getLogger().handlers:
-        logging.getLogger("radbot").critical(text)
+        logging.getLogger("radbot").log(logging.CRITICAL if code else logging.INFO, text)
     else:
         print(text, file=sys.stderr)
     if getattr(args, "json", False):

@@ -13,7 +13,7 @@ from bot.adapters.control_socket import ControlServer
 from bot.adapters.metrics import MetricsServer
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
-from bot.core.errors import BotError, InputError
+from bot.core.errors import BotError, InputError, UnreachableError
 from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult
@@ -51,6 +51,12 @@ class TimingError(InputError):
     exit_code = 78
 
 
+class StoppedError(BotError):
+    """A person or the service manager has ended it before it had begun. Exit code 0."""
+
+    exit_code = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """How a run shall be."""
@@ -79,7 +85,7 @@ def run_service[V: LastingVenue](
 
     Raises
     ------
-    BotError : it could not start, and why
+    BotError : it could not start, and why; StoppedError when somebody would not wait for it
     """
     if hasattr(faulthandler, "enable"):  # the watchdog ends a hung process with SIGABRT
         faulthandler.enable()
@@ -88,7 +94,12 @@ def run_service[V: LastingVenue](
         notifier = Notifier.from_environ(os.environ)
         check_timing(config, notifier.watchdog_s)
         notifier.extend(EXTEND_S)
-        bot = open_bot(stop)
+        try:
+            bot = open_bot(stop)
+        except UnreachableError as error:
+            if not stop.asked or error.exit_code != UnreachableError.exit_code:
+                raise
+            raise StoppedError(f"stopped before it had begun: {error}") from error
         clean = False
         try:
             code = serve(bot, config, terminal, wish, notifier, stop)

@@ -325,6 +325,22 @@ def test_a_first_start_needs_the_exchange(bot: LiveBot) -> None:
     assert not (bot.state / "account.json").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_first_start_that_is_stopped_while_it_waits_ends_in_order(
+    bot: LiveBot, number: signal.Signals
+) -> None:
+    bot.exchange.ask("faults", {"faults": [{"kind": "outage"}]})
+    process = bot.spawn()
+    assert process.stderr is not None
+    assert any("exchange: cannot be reached" in line for line in process.stderr)
+    process.send_signal(number)
+    code, _, err = ended(process)
+    assert code == 0, err
+    assert "radbot: stopped before it had begun: the exchange cannot be reached" in err
+    assert "Traceback" not in err
+    assert not (bot.state / "account.json").exists()
+
+
 def test_a_later_start_without_the_exchange_is_halted_until_it_is_back(bot: LiveBot) -> None:
     process = bot.start()
     held = bot.held()["positions"][0]["symbol"]
