@@ -8,7 +8,6 @@ is on no list is asked for by name; everything that is kept to save questions is
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bot.adapters import kucoin_parse as parse
@@ -18,7 +17,6 @@ from bot.adapters.kucoin_errors import Treat
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, array, wire_index
 from bot.core.errors import UnreachableError
 from bot.core.market import HOUR_MS, MINUTE_MS
-from bot.core.messages import OrderFilled
 from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
 
 RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
@@ -237,12 +235,9 @@ class AccountReader:
             if old or parse.fill_id(row) in self.entries:
                 continue
             order_id = parse.order_id_of_fill(row)
-            entry = parse.fill(row, self.index, self.client_ids.get(order_id, ""))
-            if isinstance(entry, OrderFilled):
-                # No order of ours is on another contract: its id is name enough.
-                ours = entry.symbol >= 0
-                client_id = await self.client_id_of(order_id) if ours else order_id
-                entry = replace(entry, client_id=client_id)
+            asked = parse.may_be_ours(row, self.index)
+            name = await self.client_id_of(order_id) if asked else order_id
+            entry = parse.fill(row, self.index, "" if name == order_id else name)
             if entry.symbol >= 0 and entry.symbol not in self.held:
                 self.unasked.add(entry.symbol)
             self.keep(entry)

@@ -134,19 +134,27 @@ def order_id_of_fill(value: object) -> str:
     return Fields(value, "fill").identity("orderId")
 
 
+def may_be_ours(value: object, index: Mapping[str, int]) -> bool:
+    """Return whether an order of ours may stand behind a fill: it is not on another's contract, and
+    not what the exchange took over. A word that is new says nothing."""
+    fields = Fields(value, f"fill {fill_id(value)}")
+    return fields.text("symbol") in index and fields.text("tradeType").lower() not in _TAKEOVERS
+
+
 def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled | Liquidated:
     """Return a fill object as an event.
 
     Parameters
     ----------
-    client_id : of the order with the id `order_id_of_fill`, "" where it is not known (yet); an
-        order that nobody knows keeps its own id, which is no client id of ours, so that the core
+    client_id : of the order with the id `order_id_of_fill`, "" where it has none, or none that
+        anybody knows: then its own id stands in, which is no client id of ours, so that the core
         takes the fill for foreign
 
     The fee is positive when paid and negative when received. One that was taken in another currency
     is 0: the USDT wallet did not pay it. What the exchange took over on a symbol of others comes as
     an OrderFilled on symbol -1: no position of ours can stand behind it. A trade type that we do
-    not know is taken for a liquidation, which a person is told of, unless the order is known.
+    not know is taken for a liquidation, which a person is told of, unless the order has a client
+    id.
     """
     fields = Fields(value, f"fill {fill_id(value)}")
     k = index.get(fields.text("symbol"), -1)
@@ -163,7 +171,8 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
     way = _takeover(fields, client_id)
     if way is not None and k >= 0:
         return Liquidated(time, k, contracts, price, fee, entry, way)
-    return OrderFilled(time, client_id, entry, contracts, price, fee, k, side)
+    name = client_id or order_id_of_fill(value)
+    return OrderFilled(time, name, entry, contracts, price, fee, k, side)
 
 
 def _takeover(fields: Fields, client_id: str) -> Takeover | None:

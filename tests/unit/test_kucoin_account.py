@@ -46,6 +46,8 @@ class Account:
         self.equity = 1_000.0
         self.entry: dict[str, Any] | None = None
         """an order that rests until its list has been read, and then trades"""
+        self.client_id = "a1b2c3-41-target"
+        """of every order that is looked up; a person's has none"""
         self.refused: dict[str, Verdict] = {}
         """what the exchange answers instead, by call"""
         self.reader = AccountReader(
@@ -81,7 +83,9 @@ class Account:
             "Fills": {"items": self.fills, "currentPage": 1, "totalPage": 1, "totalNum": 1},
             "Positions": [],
             "AccountOverview": money,
-            "OrdersOrderId": changed(ORDER, id=FILL["orderId"], isActive=False, status="done"),
+            "OrdersOrderId": changed(
+                ORDER, id=params.get("orderId"), clientOid=self.client_id, isActive=False
+            ),
         }[name]
 
     def snapshot(self, after_ms: int) -> Snapshot:
@@ -133,15 +137,47 @@ def not_found() -> Verdict:
     return Verdict(Treat.NOT_FOUND, "100001", "order does not exist")
 
 
-def test_a_trade_type_that_is_new_fails_no_read_and_is_said_once(
+def test_a_trade_type_that_is_new_is_looked_up_fails_no_read_and_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     account = Account()
-    account.fills = [changed(FILL, createdAt=START_MS, tradeType="delivery")]
+    account.client_id = ""
+    rows = [changed(FILL, createdAt=START_MS, tradeType="delivery", tradeId=n) for n in "12"]
+    account.fills = rows[:1]
     for _ in range(3):
         [taken] = account.snapshot(1_000).entries
         assert isinstance(taken, Liquidated)
     assert caplog.text.count("delivery") == 1
+    account.fills = rows  # a further part of the same
+    assert [type(entry) for entry in account.snapshot(1_000).entries] == [Liquidated] * 2
+    assert account.asked[ORDER_CALL] == 1
+
+
+def test_a_trade_of_an_order_from_before_a_restart_is_one_under_any_word() -> None:
+    account = Account()
+    account.fills = [changed(FILL, createdAt=START_MS, tradeType="auction")]
+    [filled] = account.snapshot(1_000).entries
+    assert isinstance(filled, OrderFilled)
+    assert filled.client_id == account.client_id
+
+
+def test_a_new_word_for_an_order_that_is_not_found_yet_fails_the_read_a_while() -> None:
+    account = Account()
+    account.refused = {ORDER_CALL: not_found()}
+    account.fills = [changed(FILL, createdAt=START_MS, tradeType="auction")]
+    with pytest.raises(UnreachableError, match="an order that traded"):
+        account.snapshot(0)
+    [taken] = account.snapshot(MINUTE_MS).entries
+    assert isinstance(taken, Liquidated)
+
+
+@pytest.mark.parametrize("word", ["liquid", "ADL", "settlement"])
+def test_what_the_exchange_takes_over_costs_no_question(word: str) -> None:
+    account = Account()
+    account.fills = [changed(FILL, createdAt=START_MS, tradeType=word)]
+    [taken] = account.snapshot(0).entries
+    assert isinstance(taken, Liquidated)
+    assert account.asked[ORDER_CALL] == 0
 
 
 def test_a_trade_of_an_order_that_we_sent_is_one_under_any_word() -> None:
