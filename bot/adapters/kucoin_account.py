@@ -157,6 +157,8 @@ class AccountReader:
         )
         self.moved, self.wallet_seen = abs(wallet - self.wallet_seen) > MOVED, wallet
         known = {report.client_id: report for report in found if report is not None}
+        entries = tuple(e for e in self.entries.values() if e.now_ms >= since_ms)
+        self.forget()
         return Snapshot(
             now_ms=self.clock.now(),
             wallet=wallet,
@@ -164,7 +166,7 @@ class AccountReader:
             open_orders=tuple(listed.values()),
             asked=asked,
             reports=listed | known,
-            entries=tuple(e for e in self.entries.values() if e.now_ms >= since_ms),
+            entries=entries,
             foreign=foreign,
         )
 
@@ -243,7 +245,7 @@ class AccountReader:
             self.keep(entry)
 
     async def old_fills(self, from_ms: int, to_ms: int) -> list[Any]:
-        """Return the fills of at most a week."""
+        """Return the fills of at most a week; of one with too many pages, of its halves."""
         found: list[Any] = []
         for number in range(1, MOST_PAGES + 1):
             params = {"startAt": from_ms, "endAt": to_ms, "currentPage": number, "pageSize": PAGE}
@@ -252,6 +254,10 @@ class AccountReader:
             found += rows
             if number >= pages:
                 return found
+            if pages > MOST_PAGES and to_ms - from_ms > MINUTE_MS:
+                middle = (from_ms + to_ms) // 2
+                halves = (from_ms, middle), (middle, to_ms)
+                return [row for half in halves for row in await self.old_fills(*half)]
         raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
 
     async def client_id_of(self, order_id: str) -> str:
@@ -335,5 +341,10 @@ class AccountReader:
         if entry.now_ms <= self.founded_ms:
             return
         self.entries[entry.entry_id] = entry
-        if len(self.entries) > REMEMBERED:
-            self.entries.pop(next(iter(self.entries)))
+
+    def forget(self) -> None:
+        """Drop the oldest records. Not before they are told: a read holds all there are."""
+        extra = len(self.entries) - REMEMBERED
+        if extra > 0:  # not by when they came: recent ones are read before those of last week
+            for entry in sorted(self.entries.values(), key=lambda entry: entry.now_ms)[:extra]:
+                del self.entries[entry.entry_id]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from bot.adapters import kucoin_account
 from bot.adapters.kucoin_account import AccountReader
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
 from bot.adapters.kucoin_errors import Treat, Verdict
@@ -95,6 +96,33 @@ def test_fills_of_days_ago_are_on_the_long_list_on_all_its_pages() -> None:
     seen = Exchange(Fills=old).seen(since_ms=NOW - 12 * DAY_MS)
     fills = [entry.fill_id for entry in seen.entries if isinstance(entry, OrderFilled)]
     assert fills == [f"f{i}" for i in range(len(old))]
+
+
+def test_a_week_of_more_fills_than_can_be_paged_is_read_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else an account that traded much while nobody looked could never be read again."""
+    monkeypatch.setattr(kucoin_account, "MOST_PAGES", 3)
+    times = [NOW - 3 * DAY_MS + i * i * HOUR_MS // 4 for i in range(17)]
+    old = [
+        changed(FILL, tradeId=f"f{i}", orderId=f"o{i}", createdAt=ms) for i, ms in enumerate(times)
+    ]
+    seen = Exchange(Fills=old).seen(since_ms=NOW - 12 * DAY_MS)
+    assert {entry.entry_id for entry in seen.entries} == {f"f{i}" for i in range(len(old))}
+
+
+def test_more_records_in_one_read_than_are_remembered_are_all_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kucoin_account, "REMEMBERED", 4)
+    exchange = Exchange(FundingHistory=fundings(11))
+    for _ in range(2):
+        assert len(exchange.seen().entries) == 11
+        assert {entry.now_ms for entry in exchange.reader.entries.values()} == {
+            NOW - 2 - i for i in range(4)
+        }
+        exchange.reader.slow_ms = 0  # time to ask again
+        exchange.reader.held = {0}
 
 
 def test_every_piece_of_the_histories_is_read() -> None:
