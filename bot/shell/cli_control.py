@@ -27,7 +27,7 @@ from bot.shell.tables import LINES, heading, moment, painter
 
 type Plain = dict[str, Any]
 
-TRY_AGAIN = 75
+TRY_AGAIN, REFUSED = 75, 77
 TIMEOUT_S = 5.0
 INTERRUPTED = "interrupted: what was begun may still happen; run it again until it says flat"
 CODES = """\
@@ -55,9 +55,12 @@ HELP = {
     "resume": "take back kill, halt and what else waits for a person",
 }
 ENDING = {
-    "kill": "exit codes: 0 flat, verified, and latched; 2 bad input; 75 not flat, not latched, or "
-    "not known: it says what is left",
-    "close": "exit codes: 0 closed, verified; 2 bad input; 75 not closed, or not known",
+    "kill": """\
+exit codes: 0 flat, verified, and latched; 2 bad input, or the key of another account; 75 not flat,
+not latched, or not known: it says what is left; 77 the key is missing or refused""",
+    "close": """\
+exit codes: 0 closed, verified; 2 bad input, or the key of another account; 75 not closed, or not
+known; 77 the key is missing or refused""",
 }
 
 
@@ -309,12 +312,17 @@ def over_exchange(args: argparse.Namespace, folder: Path, reason: str, symbol: s
         return emergency.flatten(
             folder, reason, symbol, lambda text: say(args, text), args.credentials
         )
-    except InputError:
-        raise
     except KeyboardInterrupt:
         return {"flat": False, "note": INTERRUPTED}
     except (BotError, OSError, sqlite3.Error, ValueError) as error:
-        return {"flat": False, "note": str(error) or type(error).__name__}
+        code = getattr(error, "exit_code", TRY_AGAIN)
+        if code == InputError.exit_code and symbol is not None:
+            raise  # a kill has a latch to tell of
+        note = str(error) or type(error).__name__
+        if code == REFUSED:
+            note = f"{note}: put the key right and run it again, {emergency.BY_HAND}"
+        code = code if code in (InputError.exit_code, REFUSED) else TRY_AGAIN
+        return {"flat": False, "note": note, "code": code}
 
 
 def say(args: argparse.Namespace, text: str) -> None:
@@ -341,7 +349,8 @@ def report(args: argparse.Namespace, folder: Path, answer: Plain) -> int:
             print("latched: the bot stays flat until `radbot resume --reason TEXT`")
         else:
             print("NOT LATCHED: the next start of the bot would trade again", file=sys.stderr)
-    return 0 if flat and answer.get("latched", True) else TRY_AGAIN
+    code: int = answer.get("code", TRY_AGAIN)
+    return 0 if flat and answer.get("latched", True) else code
 
 
 def order_command(args: argparse.Namespace) -> int:

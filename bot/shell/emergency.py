@@ -22,7 +22,7 @@ from bot.core.kernel.params import Params, Spec
 from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
 from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.account_file import AccountFile, key_hash, read_account
-from bot.shell.credentials import load_credentials
+from bot.shell.credentials import NoCredentialsError, load_credentials
 from bot.shell.paper import INSTALLATION
 from bot.shell.paper_venue import PaperVenue, restore_records
 from bot.sim.paper_market import PaperMarket
@@ -30,6 +30,8 @@ from bot.sim.paper_market import PaperMarket
 LOCK_WAIT_S = 5.0
 BUSY_MS = 5_000
 """how long a simulated account that somebody holds is waited for"""
+
+BY_HAND = "or close by hand on the exchange's own page"
 
 type Say = Callable[[str], None]
 
@@ -116,7 +118,9 @@ def numbers(account: EmergencyAccount, symbol: str | None) -> list[int]:
 
 
 def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: Say) -> bool:
-    """Return whether a symbol has neither position nor orders; what cannot be read may have."""
+    """Return whether a symbol has neither position nor orders; what cannot be read may have. A key
+    that the exchange refuses is raised: with it nobody could do the work of a process that hangs.
+    """
     try:
         account = open_account(state_dir, credentials)
         try:
@@ -126,6 +130,8 @@ def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: S
     except InputError:
         raise
     except (BotError, OSError, sqlite3.Error, ValueError) as error:
+        if isinstance(error, BotError) and error.exit_code == NoCredentialsError.exit_code:
+            raise
         say(f"{symbol}: it cannot be read ({error}), closing it all the same")
         return False
 
@@ -189,7 +195,10 @@ def live_key(state_dir: Path, credentials: Path | None) -> tuple[AccountFile, Cr
         raise InputError(f"{state_dir}: expected a live account, was none")
     keys = load_credentials(credentials)
     if key_hash(keys.key) != known.key_hash:
-        raise InputError(f"{state_dir}: expected the API key of this account, was another")
+        raise InputError(
+            f"{state_dir}: expected the API key of this account, was another: nothing was closed; "
+            f"give --credentials the folder of the key it was founded with, {BY_HAND}"
+        )
     return known, keys
 
 

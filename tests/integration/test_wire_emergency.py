@@ -164,7 +164,8 @@ def test_a_process_that_hangs_is_let_be_where_nobody_could_do_its_work(
         code, told, said = command(exchange, state, *words, "--timeout", "1", *given)
         assert hanging.poll() is None, said
         hanging.kill()
-    assert (code, "flat" in told) == ((2, False) if key == "another" else (75, True)), said
+    assert code == (2 if key == "another" else 77), said
+    assert told.get("flat") is (None if (key, order) == ("another", "close") else False)
     assert (Latches(state / "latches").read() is not None) == (order == "kill")
     assert [p["contracts"] for p in exchange.truth()["positions"]] == [held["contracts"]]
 
@@ -268,37 +269,56 @@ def test_a_bot_that_has_closed_its_own_does_not_call_an_account_flat_that_is_not
     assert flat(exchange)
 
 
-def test_without_a_key_it_says_so_and_the_latch_holds(exchange: Simulator, state: Path) -> None:
-    code, told, _ = command(exchange, state, "kill")
-    assert code == 75
-    assert told["flat"] is False
+def untouched(exchange: Simulator, state: Path, order: str) -> None:
+    """See that positions rest under their stops, and that a kill is latched all the same."""
+    truth = exchange.truth()
+    assert truth["positions"]
+    assert any(order["role"] == "stop" for order in truth["orders"])
+    assert (Latches(state / "latches").read() is not None) == (order == "kill")
+
+
+def words(exchange: Simulator, order: str) -> list[str]:
+    [held] = exchange.truth()["positions"]
+    return [order, held["symbol"]] if order == "close" else [order]
+
+
+@pytest.mark.parametrize("order", ["kill", "close"])
+def test_without_a_key_it_says_so_and_the_latch_holds(
+    exchange: Simulator, state: Path, order: str
+) -> None:
+    code, told, _ = command(exchange, state, *words(exchange, order))
+    assert (code, told["code"], told["flat"]) == (77, 77, False)
     assert "--credentials DIR" in told["note"]
-    assert Latches(state / "latches").read() is not None
-    assert exchange.truth()["positions"]  # and still under its stops
-    assert any(order["role"] == "stop" for order in exchange.truth()["orders"])
+    assert "or close by hand on the exchange's own page" in told["note"]
+    untouched(exchange, state, order)
 
 
+@pytest.mark.parametrize("order", ["kill", "close"])
 def test_a_key_that_the_exchange_does_not_accept_is_said_at_once(
-    exchange: Simulator, state: Path
+    exchange: Simulator, state: Path, order: str
 ) -> None:
     (state.parent / "keys" / "kucoin_passphrase").write_text("another\n", encoding="ascii")
     began = time.monotonic()
-    code, told, said = command(exchange, state, "kill", *keys(state))
+    code, told, said = command(exchange, state, *words(exchange, order), *keys(state))
     assert time.monotonic() - began < TRY_FOR_S / 2.0
-    assert (code, told["flat"]) == (75, False)
+    assert (code, told["code"], told["flat"]) == (77, 77, False)
     assert "the passphrase or the secret does not belong to the API key" in told["note"]
+    assert "or close by hand on the exchange's own page" in told["note"]
     assert "trying again" not in said
-    assert Latches(state / "latches").read() is not None
-    assert exchange.truth()["positions"]
+    assert "closing it all the same" not in said
+    untouched(exchange, state, order)
 
 
-def test_another_key_is_refused(exchange: Simulator, state: Path) -> None:
+@pytest.mark.parametrize("order", ["kill", "close"])
+def test_another_key_is_refused(exchange: Simulator, state: Path, order: str) -> None:
     (state.parent / "keys" / "kucoin_key").write_text("key-of-another\n", encoding="ascii")
-    code, told, said = command(exchange, state, "kill", *keys(state))
-    assert (code, told["error"]) == (
-        2,
-        f"{state}: expected the API key of this account, was another",
+    code, told, said = command(exchange, state, *words(exchange, order), *keys(state))
+    assert (code, told["code"]) == (2, 2)
+    assert told["note" if order == "kill" else "error"] == (
+        f"{state}: expected the API key of this account, was another: nothing was closed; give "
+        "--credentials the folder of the key it was founded with, or close by hand on the "
+        "exchange's own page"
     )
+    assert told.get("latched") is (True if order == "kill" else None)
     assert "key-of-another" not in said
-    assert Latches(state / "latches").read() is not None
-    assert exchange.truth()["positions"]
+    untouched(exchange, state, order)
