@@ -46,6 +46,9 @@ class Exposure(NamedTuple):
 
     holdings: tuple[Holding, ...]
     orders: tuple[OrderReport, ...]
+    """of which those in contracts that are not configured have symbol -1"""
+    foreign: tuple[str, ...]
+    """contracts that are held and not configured"""
 
 
 class AccountReader:
@@ -126,7 +129,8 @@ class AccountReader:
                 self.open_orders("futuresPrivateGetOrders", 2),
                 self.open_orders("futuresPrivateGetStopOrders", 6),
             )
-        return Exposure(await self.read_holdings(), (*active, *stops))
+            holdings, foreign = await self.positions()
+        return Exposure(holdings, (*active, *stops), foreign)
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

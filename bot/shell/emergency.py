@@ -23,6 +23,7 @@ from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
 from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.account_file import AccountFile, key_hash, read_account
 from bot.shell.credentials import NoCredentialsError, load_credentials
+from bot.shell.others import told_of_others
 from bot.shell.paper import INSTALLATION
 from bot.shell.paper_venue import PaperVenue, restore_records
 from bot.sim.paper_market import PaperMarket
@@ -46,6 +47,8 @@ class Done:
     orders: int
     why: str = ""
     """why something is left, where that is known"""
+    others: Sequence[str] = ()
+    """what is at risk in contracts that are not configured, in words"""
 
 
 class EmergencyAccount(Protocol):
@@ -77,7 +80,9 @@ def flatten(
 ) -> dict[str, object]:
     """Close everything, or one symbol, on the account of `state_dir`; return what was done.
 
-    The result has `flat` (verified by reading the account again), `closed`, `cancelled`, `seconds`.
+    The result has `flat` (verified by reading the account again), `closed`, `cancelled`, `seconds`,
+    and where everything was asked for `foreign`: what is in contracts that are not configured,
+    which nobody here touches.
     `credentials` is the folder with the key of a live account. A bot that does not answer is killed
     first, except for one symbol with nothing there to close: its other positions need it; and
     except without the key: it may come round and do it, which nobody else could.
@@ -106,7 +111,8 @@ def flatten(
             account.close()
     finally:
         lock.release()
-    return result_of(done, reason, began)
+    told = told_of_others(done.others) if symbol is None else {}
+    return {**result_of(done, reason, began), **told}
 
 
 def numbers(account: EmergencyAccount, symbol: str | None) -> list[int]:

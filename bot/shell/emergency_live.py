@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin_account import AccountReader, together
+from bot.adapters.kucoin_account import AccountReader, Exposure, together
 from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import wire_symbol
 from bot.adapters.kucoin_orders import order_body
@@ -24,6 +24,7 @@ from bot.core.errors import BotError, UnreachableError
 from bot.core.messages import PlaceOrder, Role
 from bot.core.reconcile import Holding
 from bot.shell.emergency import Done, Say, emergency_id, live_key
+from bot.shell.others import order_text, position_text
 
 TRY_FOR_S = 60.0
 PAUSE_S = 0.25
@@ -76,7 +77,7 @@ class LiveAccount:
                     held = [k for k in wanted if seen.holdings[k].side != 0]
                     orders = [o for o in seen.orders if o.symbol in wanted]
                     if not held and not orders:
-                        return Done(closed, cancelled, [], 0)
+                        return Done(closed, cancelled, [], 0, others=others_in(seen))
                     if not held:
                         ids = [self.reader.order_ids[o.client_id] for o in orders]
                         cancelled += self.cancel(ids)
@@ -150,3 +151,9 @@ class LiveAccount:
         with suppress(TimeoutError):  # read again, too
             self.wire.run(all_of_them(), CALL_S)
         return len(order_ids)
+
+
+def others_in(seen: Exposure) -> list[str]:
+    """Return what is at risk in contracts that are not configured, in words."""
+    orders = [order_text(order.client_id, None) for order in seen.orders if order.symbol < 0]
+    return [*map(position_text, seen.foreign), *orders]

@@ -27,7 +27,7 @@ from bot.core.messages import (
     TradeClosed,
 )
 from bot.core.modes import Cause
-from bot.core.observations import OutcomeUnknown
+from bot.core.observations import ForeignOrder, ForeignPosition, OutcomeUnknown
 from bot.core.reconcile import in_doubt, reconcile
 from bot.core.state import State
 from bot.core.step import step
@@ -77,6 +77,8 @@ class Engine:
         """a read of the account is under way"""
         self.reads = 0
         """reads of the account that were taken in"""
+        self.foreign: tuple[ForeignOrder | ForeignPosition, ...] = ()
+        """what the newest of them shows that is not ours"""
 
     def feed(self, *events: Event) -> None:
         """Take events, then everything that follows from them without time passing."""
@@ -206,8 +208,12 @@ class Engine:
             if seen is None:
                 self.reading = True
                 return False
+            foreign = []
             for event in reconcile(state, seen):
+                if isinstance(event, ForeignOrder | ForeignPosition):
+                    foreign.append(event)
                 self.feed(event)
+            self.foreign = tuple(foreign)
         state.read_ms = max(state.read_ms, seen.now_ms)
         self.reads += 1
         return True

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from bot.adapters.latches import Latches
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Command, Operator
+from bot.core.observations import ForeignOrder
 from bot.shell.control import LONGEST_S, Commands, Request
 from bot.shell.engine import Engine
+from bot.shell.others import order_text, position_text, told_of_others
 
 log = logging.getLogger("radbot")
 NOT_OURS = (
@@ -97,7 +99,7 @@ class Obedience:
             ended = {"seconds": seconds, "mode": state.modes.name}
             doubted = [k for k in one.symbols if state.guards[k].differs]
             if not doubted:
-                one.request.finish({"flat": True, **ended})
+                one.request.finish({"flat": True, **ended, **self.untouched(one)})
                 return True
             if all(state.lasting(k) for k in doubted):
                 names = [state.symbols[k] for k in doubted]
@@ -110,3 +112,17 @@ class Obedience:
             names = [state.symbols[k] for k in held]
             one.request.answer({"closing": names, "seconds": seconds})
         return False
+
+    def untouched(self, one: Waiting) -> dict[str, object]:
+        """Return what is said of orders and positions of others, as the account was read last: who
+        closes one symbol asks for its orders alone."""
+        names, texts = self.engine.state.symbols, []
+        everything = one.request.command == Command.KILL.value
+        for event in self.engine.foreign:
+            if isinstance(event, ForeignOrder):
+                if everything or event.symbol in one.symbols:
+                    name = names[event.symbol] if event.symbol >= 0 else None
+                    texts.append(order_text(event.client_id, name))
+            elif everything:
+                texts.append(position_text(event.name))
+        return told_of_others(texts)

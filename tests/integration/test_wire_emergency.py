@@ -110,6 +110,31 @@ def test_a_dead_bot_is_flattened_and_latched_and_its_next_start_knows(
     drill.replayed()
 
 
+def test_a_bot_that_kills_says_which_orders_it_leaves_to_others(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    with closing(WireDrill(tmp_path / "s", exchange, skip=SKIP)) as drill:
+        drill.start()
+        while not drill.state.held or drill.venue.hot:
+            drill.turn()
+        [held] = exchange.truth()["positions"]
+        other = next(name for name in SYMBOLS.split(",") if name != held["symbol"])
+        orders = []
+        for name in (held["symbol"], other):
+            resting = exchange.ask("outside", {"do": "rest", "symbol": name})
+            orders.append(f"order {resting['client_id']} on {name}")
+        for command_, symbol in (("close", held["symbol"]), ("kill", "")):
+            request = Request(command_, {"reason": "drill", "by": "ann", "symbol": symbol})
+            drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+            drill.run_bars(1)
+            told = list(request.answers.queue)[-1]
+            assert (told["done"], told["flat"]) == (True, True)
+            assert sorted(told["foreign"]) == sorted(orders if command_ == "kill" else orders[:1])
+            assert told["note"].startswith("not the bot's and not touched: order ")
+        assert {order["symbol"] for order in exchange.truth()["orders"]} == {held["symbol"], other}
+
+
 @contextmanager
 def hanging_bot(state: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that holds the directory and does nothing."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bot.shell import emergency_live
+from bot.core.market import ContractSpec
+from bot.shell import emergency, emergency_live
 from bot.shell.account_file import AccountFile, key_hash, write_account
 from bot.shell.emergency_live import LiveAccount
 from ops.exchange.server import WireExchange
@@ -23,29 +24,35 @@ def addresses() -> Iterator[dict[str, Any]]:
         yield at
 
 
-def files(folder: Path, addresses: dict[str, Any], **site: Any) -> tuple[Path, Path]:
+def files(
+    folder: Path, addresses: dict[str, Any], contract: ContractSpec = COIN, **site: Any
+) -> tuple[Path, Path]:
     """Write what a bot has left behind; return its state directory and the folder of its key."""
     keys = folder / "keys"
-    keys.mkdir(mode=0o700)
+    keys.mkdir(mode=0o700, parents=True)
     for name in ("key", "secret", "passphrase"):
         path = keys / f"kucoin_{name}"
         path.write_text(getattr(KEY, name), encoding="ascii")
         path.chmod(0o600)
     urls = addresses["futures"], addresses["spot"]
-    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (COIN,), **site)
+    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (contract,), **site)
     write_account(folder, known)
     return folder, keys
+
+
+def outside(addresses: dict[str, Any], **deed: Any) -> Any:
+    """Let somebody else do something on the account."""
+    return Control(addresses["control"])("POST", "/control/outside", symbol=COIN.symbol, **deed)
 
 
 @pytest.fixture
 def account(addresses: dict[str, Any], tmp_path: Path) -> Iterator[LiveAccount]:
     """Return an account with a position and an order that rests."""
-    control = Control(addresses["control"])
     made = LiveAccount(*files(tmp_path, addresses))
-    control("POST", "/control/outside", do="enter", symbol=COIN.symbol, side=1, contracts=2)
-    control("POST", "/control/outside", do="rest", symbol=COIN.symbol)
+    outside(addresses, do="enter", side=1, contracts=2)
+    outside(addresses, do="rest")
     yield made
-    control("DELETE", "/control/faults")
+    Control(addresses["control"])("DELETE", "/control/faults")
     made.close()
 
 
@@ -87,3 +94,26 @@ def test_it_takes_the_line_that_the_bot_had(addresses: dict[str, Any], tmp_path:
     made = LiveAccount(*files(tmp_path, addresses, ipv4=False, timeout_s=2.5))
     assert (made.client.site.ipv4, made.client.site.timeout_s) == (False, 2.5)
     made.close()
+
+
+def test_other_contracts_are_not_touched_and_a_kill_lists_them(
+    addresses: dict[str, Any], tmp_path: Path
+) -> None:
+    outside(addresses, do="enter", side=1, contracts=2)
+    resting = outside(addresses, do="rest")["client_id"]
+    other = ContractSpec("ETH-USDT-PERP", 0.01, 0.05)
+    folder, keys = files(tmp_path / "other", addresses, other)
+    done = emergency.flatten(folder, "drill", None, lambda text: None, keys)
+    assert (done["flat"], done["closed"], done["cancelled"]) == (True, [], 0)
+    position, order = "position in XBTUSDTM", f"order {resting} in another contract"
+    assert done["foreign"] == [position, order]
+    assert done["note"] == (
+        f"not the bot's and not touched: {position}, {order}; look at the exchange's own page"
+    )
+    truth = Control(addresses["control"]).truth()
+    assert (len(truth["positions"]), len(truth["orders"])) == (1, 1)
+    one = emergency.flatten(folder, "drill", other.symbol, lambda text: None, keys)
+    assert "foreign" not in one  # who closes one symbol has not asked for the others
+    done = emergency.flatten(*files(tmp_path, addresses)[:1], "drill", None, print, keys)
+    assert (done["flat"], "foreign" in done, "note" in done) == (True, False, False)
+    assert flat(addresses)
