@@ -76,6 +76,9 @@ class AccountReader:
         """symbols that may have settled funding since it was asked for; at first any"""
         self.unasked: set[int] = set()
         """symbols that have traded while nobody looked at positions: the same"""
+        self.archived_ms = 0
+        """old fills are in `entries` up to here, of a read that has failed; 0 after one that has
+        not: a read may not last for as long as many weeks take"""
         self.slow_ms = 0
         self.wallet_seen = 0.0
         self.moved = True
@@ -232,9 +235,32 @@ class AccountReader:
         found = list(array(recent, "recent fills"))
         cut = len(found) >= RECENT_ROWS and min(map(parse.fill_ms, found)) >= since_ms
         if cut or now - since_ms > RECENT_MS:
-            for begin in range(since_ms, now, WEEK_MS):
-                found += await self.old_fills(begin, min(begin + WEEK_MS, now))
-        for row in found:
+            for begin in range(max(since_ms, self.archived_ms), now, WEEK_MS):
+                await self.read_old_fills(begin, min(begin + WEEK_MS, now), since_ms)
+        await self.take_fills(found, since_ms)
+
+    async def read_old_fills(self, from_ms: int, to_ms: int, since_ms: int) -> None:
+        """Take the fills of at most a week into `entries`; where it has too many, of its halves."""
+        found: list[Any] = []
+        for number in range(1, MOST_PAGES + 1):
+            params = {"startAt": from_ms, "endAt": to_ms, "currentPage": number, "pageSize": PAGE}
+            data = await self.client.read("futuresPrivateGetFills", params, weight=5)
+            rows, pages = parse.page(data)
+            found += rows
+            if number >= pages:
+                await self.take_fills(found, since_ms)
+                self.archived_ms = to_ms - LAG_MS
+                return
+            if pages > MOST_PAGES and to_ms - from_ms > MINUTE_MS:
+                middle = (from_ms + to_ms) // 2
+                await self.read_old_fills(from_ms, middle, since_ms)
+                await self.read_old_fills(middle, to_ms, since_ms)
+                return
+        raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
+
+    async def take_fills(self, rows: Sequence[object], since_ms: int) -> None:
+        """Take fills since a time into `entries`, with the client ids of their orders."""
+        for row in rows:
             # What is too old or known costs no question, and cannot fail the read.
             time = parse.fill_ms(row)
             old = time < since_ms or time <= self.founded_ms
@@ -247,22 +273,6 @@ class AccountReader:
             if entry.symbol >= 0 and entry.symbol not in self.held:
                 self.unasked.add(entry.symbol)
             self.keep(entry)
-
-    async def old_fills(self, from_ms: int, to_ms: int) -> list[Any]:
-        """Return the fills of at most a week; of one with too many pages, of its halves."""
-        found: list[Any] = []
-        for number in range(1, MOST_PAGES + 1):
-            params = {"startAt": from_ms, "endAt": to_ms, "currentPage": number, "pageSize": PAGE}
-            data = await self.client.read("futuresPrivateGetFills", params, weight=5)
-            rows, pages = parse.page(data)
-            found += rows
-            if number >= pages:
-                return found
-            if pages > MOST_PAGES and to_ms - from_ms > MINUTE_MS:
-                middle = (from_ms + to_ms) // 2
-                halves = (from_ms, middle), (middle, to_ms)
-                return [row for half in halves for row in await self.old_fills(*half)]
-        raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
 
     async def client_id_of(self, order_id: str) -> str:
         """Return the client id of an order that traded: a fill does not say it.
@@ -348,6 +358,7 @@ class AccountReader:
 
     def forget(self) -> None:
         """Drop the oldest records. Not before they are told: a read holds all there are."""
+        self.archived_ms = 0
         extra = len(self.entries) - REMEMBERED
         if extra > 0:  # not by when they came: recent ones are read before those of last week
             for entry in sorted(self.entries.values(), key=lambda entry: entry.now_ms)[:extra]:

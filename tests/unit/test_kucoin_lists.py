@@ -111,6 +111,42 @@ def test_a_week_of_more_fills_than_can_be_paged_is_read_in_parts(
     assert {entry.entry_id for entry in seen.entries} == {f"f{i}" for i in range(len(old))}
 
 
+class Tiring(Exchange):
+    """Fails at one of its answers about old fills, as if the time for the read was over."""
+
+    def __init__(self, fails_at: int, **lists: list[dict[str, Any]]) -> None:
+        super().__init__(**lists)
+        self.fails_at = fails_at
+        self.windows: list[int] = []
+        """where the windows asked for begin, ms"""
+
+    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+        if call.endswith("GetFills"):
+            self.windows.append(params["startAt"])
+            if len(self.windows) == self.fails_at:
+                raise UnreachableError("the time is over")
+        return await super().read(call, params, weight=weight)
+
+
+def test_a_read_of_weeks_that_fails_goes_on_where_it_was() -> None:
+    """Each may last 15 s only, and what takes longer would never come to its end."""
+    times = [NOW - days * DAY_MS for days in (20, 19, 12, 11, 5, 4)]
+    old = [
+        changed(FILL, tradeId=f"f{i}", orderId=f"o{i}", createdAt=ms) for i, ms in enumerate(times)
+    ]
+    exchange = Tiring(3, Fills=old)
+    since_ms = NOW - 21 * DAY_MS
+    with pytest.raises(UnreachableError, match="the time is over"):
+        exchange.seen(since_ms=since_ms)
+    seen = exchange.seen(since_ms=since_ms)
+    assert {entry.entry_id for entry in seen.entries} == {f"f{i}" for i in range(len(old))}
+    week = since_ms + 7 * DAY_MS
+    assert exchange.windows[:3] == [since_ms, week, week + 7 * DAY_MS]
+    assert min(exchange.windows[3:]) == week + 7 * DAY_MS - kucoin_account.LAG_MS
+    exchange.seen(since_ms=since_ms)
+    assert exchange.windows[-3] == since_ms  # what was told is looked for again, as always
+
+
 def test_more_records_in_one_read_than_are_remembered_are_all_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
