@@ -85,7 +85,8 @@ def flatten(
     which nobody here touches.
     `credentials` is the folder with the key of a live account. A bot that does not answer is killed
     first, except for one symbol with nothing there to close: its other positions need it; and
-    except without the key: it may come round and do it, which nobody else could.
+    except without the key, or with one that is refused: it may come round and do it, which nobody
+    else could.
 
     Raises
     ------
@@ -95,9 +96,11 @@ def flatten(
     BotError : the exchange cannot be reached, or does not accept the key
     """
     began = time.monotonic()
-    if (state_dir / ACCOUNT_FILE).exists():
+    live = (state_dir / ACCOUNT_FILE).exists()
+    if live:
         live_key(state_dir, credentials)
-    if symbol is not None and nothing_there(state_dir, symbol, credentials, say):
+    ask_first = symbol is not None or (live and holder(state_dir / "lock") is not None)
+    if ask_first and nothing_there(state_dir, symbol, credentials, say) and symbol is not None:
         done = Done([], 0, [], 0)
         note = f"{symbol} was flat: nothing was done"
         return {**result_of(done, reason, began), "note": note}
@@ -123,9 +126,10 @@ def numbers(account: EmergencyAccount, symbol: str | None) -> list[int]:
     return list(range(len(symbols))) if symbol is None else [symbols.index(symbol)]
 
 
-def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: Say) -> bool:
-    """Return whether a symbol has neither position nor orders; what cannot be read may have. A key
-    that the exchange refuses is raised: with it nobody could do the work of a process that hangs.
+def nothing_there(state_dir: Path, symbol: str | None, credentials: Path | None, say: Say) -> bool:
+    """Return whether a symbol, or all, has neither position nor orders; what cannot be read may
+    have. That the exchange refuses the key is raised: with it nobody could do the work of a process
+    that hangs.
     """
     try:
         account = open_account(state_dir, credentials)
@@ -138,7 +142,8 @@ def nothing_there(state_dir: Path, symbol: str, credentials: Path | None, say: S
     except (BotError, OSError, sqlite3.Error, ValueError) as error:
         if isinstance(error, BotError) and error.exit_code == NoCredentialsError.exit_code:
             raise
-        say(f"{symbol}: it cannot be read ({error}), closing it all the same")
+        name = symbol or "the account"
+        say(f"{name}: it cannot be read ({error}), closing it all the same")
         return False
 
 

@@ -177,16 +177,17 @@ def test_a_process_that_hangs_is_let_be_when_there_is_nothing_to_close(
 
 
 @pytest.mark.parametrize("order", ["kill", "close"])
-@pytest.mark.parametrize("key", ["none", "another"])
+@pytest.mark.parametrize("key", ["none", "another", "refused"])
 def test_a_process_that_hangs_is_let_be_where_nobody_could_do_its_work(
     exchange: Simulator, state: Path, order: str, key: str
 ) -> None:
     [held] = exchange.truth()["positions"]
-    (state.parent / "keys" / "kucoin_key").write_text("another\n", encoding="ascii")
-    words = [order, held["symbol"]] if order == "close" else [order]
-    given = keys(state) if key == "another" else ()
+    part = "secret" if key == "refused" else "key"
+    (state.parent / "keys" / f"kucoin_{part}").write_text("another\n", encoding="ascii")
+    asked = words(exchange, order)
+    given = () if key == "none" else keys(state)
     with hanging_bot(state) as hanging:
-        code, told, said = command(exchange, state, *words, "--timeout", "1", *given)
+        code, told, said = command(exchange, state, *asked, "--timeout", "1", *given)
         assert hanging.poll() is None, said
         hanging.kill()
     assert code == (2 if key == "another" else 77), said
