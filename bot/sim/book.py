@@ -6,6 +6,8 @@ from bot.core.kernel.params import Spec
 from bot.core.messages import PlaceOrder, Role
 from bot.sim.ledger import Ledger
 
+NO_MARGIN = "balance insufficient (300003)"
+
 
 class Book:
     """Resting and waiting orders of the simulated account, in order of arrival."""
@@ -24,6 +26,17 @@ class Book:
         The texts follow KuCoin's: duplicate client id, position does not exist for reduce-only,
         insufficient balance, contracts not whole, price off the tick grid.
         """
+        flaw = self.flaw(order)
+        if not flaw and order.role is Role.ENTRY and order.notional == 0.0:
+            spec = self.ledger.specs[order.symbol]
+            needed = order.contracts * spec.multiplier * order.price / order.leverage
+            if needed > self.ledger.free_margin():
+                return NO_MARGIN
+        return flaw
+
+    def flaw(self, order: PlaceOrder) -> str:
+        """Return why the exchange would refuse this order however much money there is, or an empty
+        text."""
         spec = self.ledger.specs[order.symbol]
         held = self.ledger.held[order.symbol]
         if order.client_id in self.orders:
@@ -35,10 +48,6 @@ class Book:
                 return "size must be a whole number of at least 1 (100001)"
             if order.price > 0.0 and not on_tick(order.price, spec):
                 return "price is not a multiple of the tick size (300012)"
-        if order.role is Role.ENTRY and order.notional == 0.0:
-            needed = order.contracts * spec.multiplier * order.price / order.leverage
-            if needed > self.ledger.free_margin():
-                return "balance insufficient (300003)"
         return ""
 
     def add(self, order: PlaceOrder) -> None:

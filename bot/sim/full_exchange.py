@@ -2,9 +2,12 @@
 
 Rules of this file:
 - An order without a limit reaches `MARKET_BAND` from the mark at most; so does KuCoin's.
-- An order that would turn a position around closes it, and the rest is cancelled.
+- The account is in one-way mode: an order that is not reduce-only closes what is held on the other
+  side, in the same trade opens a position with the rest ("flip"), and needs margin for the rest
+  alone. The reduce-only orders of the old position go with it.
 - A limit order may rest: it fills at its own price once the market has traded a tick through it,
-  as targets do, and what it needs as margin is not there for others.
+  as targets do, and what it needs as margin is not there for others. When a position that it would
+  have closed has gone meanwhile, its margin may be missing: then it is cancelled.
 - Conditional orders wait apart from the book. When their price is reached they are looked at as if
   they arrived, and may be refused then. (The bot's stops are in the book, as role STOP.)
 - One that watches is told at once, before the events that follow from it are handed out.
@@ -29,6 +32,8 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.observations import Takeover
+from bot.sim.book import NO_MARGIN
+from bot.sim.ledger import Closable
 from bot.sim.tick_exchange import Cancellation, TickExchange
 from bot.sim.ticks import Quote
 
@@ -119,11 +124,19 @@ class FullExchange(TickExchange):
 
     def reserved_margin(self) -> float:
         """Return the margin that resting entries will need, USDT."""
+        return self._reserve(Closable(self.ledger.held))
+
+    def _reserve(self, closable: Closable) -> float:
+        """Return the same, and let the entries close what they can of `closable`."""
         needed = 0.0
         for order in self.book.waiting(Role.ENTRY):
-            left, spec = self.book.left[order.client_id], self.specs[order.symbol]
-            needed += left * spec.multiplier * order.price / order.leverage
+            needed += self._margin(order, self.book.left[order.client_id], closable)
         return needed
+
+    def _margin(self, order: PlaceOrder, contracts: float, closable: Closable) -> float:
+        """Return what the contracts of an entry need that close nothing, USDT."""
+        opening = closable.opening(order.symbol, order.side, contracts)
+        return opening * self.specs[order.symbol].multiplier * order.price / order.leverage
 
     def _take_place(self, what: object) -> None:
         if isinstance(what, Cancellation) and what.client_id in self.waiting:
@@ -190,7 +203,8 @@ class FullExchange(TickExchange):
     def _admit(self, order: PlaceOrder, terms: Terms) -> None:
         """Refuse or take an order with terms, and let it trade what it can at once."""
         self.transit.pop(order.client_id, None)
-        order = self._as_it_trades(order)
+        if order.role is Role.ENTRY and order.price == 0.0:
+            order = self._in_band(order)
         refusal = self._refusal(order)
         if refusal:
             self.answer(OrderRejected(self.now_ms, order.client_id, refusal))
@@ -207,30 +221,23 @@ class FullExchange(TickExchange):
         if self.book.remove(order.client_id):
             self.answer(OrderCancelled(self.now_ms, order.client_id))
 
-    def _as_it_trades(self, order: PlaceOrder) -> PlaceOrder:
-        """Return an order in the role that the position gives it, market orders with their band."""
-        if order.role is not Role.ENTRY:
-            return order
-        k = order.symbol
-        if self.ledger.held[k].side == -order.side:
-            return replace(order, role=Role.TARGET if order.price > 0.0 else Role.EXIT)
-        if order.price > 0.0:
-            return order
-        mark, spec = self.ledger.marks[k], self.specs[k]
+    def _in_band(self, order: PlaceOrder) -> PlaceOrder:
+        """Return a market order with the limit that the band is."""
+        mark, spec = self.ledger.marks[order.symbol], self.specs[order.symbol]
         if order.side > 0:
             return replace(order, price=round_down(mark * (1.0 + MARKET_BAND), spec))
         return replace(order, price=round_up(mark * (1.0 - MARKET_BAND), spec))
 
     def _refusal(self, order: PlaceOrder) -> str:
         """Return why an order is not taken, or an empty text: the book's reasons, and margin that
-        resting orders keep."""
-        refusal = self.book.refusal(order)
-        if refusal or order.role is not Role.ENTRY:
-            return refusal
-        needed = order.contracts * self.specs[order.symbol].multiplier * order.price
-        if needed / order.leverage > self.ledger.free_margin() - self.reserved_margin():
-            return "balance insufficient (300003)"
-        return ""
+        is tied up or that resting orders keep."""
+        flaw = self.book.flaw(order)
+        if flaw or order.role is not Role.ENTRY:
+            return flaw
+        closable = Closable(self.ledger.held)
+        free = self.ledger.free_margin() - self._reserve(closable)
+        needed = self._margin(order, order.contracts, closable)
+        return NO_MARGIN if needed > max(free, 0.0) else ""
 
     def _would_take(self, order: PlaceOrder) -> bool:
         """Return whether the market stands where an order at its limit would trade at once."""
@@ -239,23 +246,33 @@ class FullExchange(TickExchange):
         return last > 0.0 and entry_fills(price, order.price, order.side)
 
     def _trade_resting(self, order: PlaceOrder) -> None:
-        """Fill a resting order at its price; against a position of now it only reduces."""
+        """Fill a resting order at its price, or cancel it when its margin is not there any more."""
         k = order.symbol
-        if self.ledger.held[k].side == -order.side:
-            order = self.book.orders[order.client_id] = replace(order, role=Role.TARGET)
-            self._trade_target(order)
-        elif self._passes(-order.side, TARGET, order.price, self.last[k], k):
-            room = self.depth - self.taken[k]
-            contracts = min(self.book.left[order.client_id], room)
-            if contracts > 0.0:
-                self._fill(order, contracts, order.price, MAKER)
+        contracts = min(self.book.left[order.client_id], self.depth - self.taken[k])
+        reached = self._passes(-order.side, TARGET, order.price, self.last[k], k)
+        if not reached or contracts <= 0.0:
+            return
+        needed = self._margin(order, contracts, Closable(self.ledger.held))
+        if needed <= max(self.ledger.free_margin(), 0.0):
+            self._fill(order, contracts, order.price, MAKER)
+        elif self.book.remove(order.client_id):
+            self.answer(OrderCancelled(self.now_ms, order.client_id))
+
+    def _book_fill(
+        self, order: PlaceOrder, contracts: float, price: float, liquidity: int
+    ) -> float:
+        if order.reduce_only:
+            return super()._book_fill(order, contracts, price, liquidity)
+        return self.ledger.book_net(order, contracts, price, liquidity, self.now_ms)
 
     def _sweep(self, k: int) -> None:
         super()._sweep(k)
-        if self.ledger.held[k].side == 0:
-            for name in [o.client_id for o in self._needing(k)]:
-                del self.waiting[name]
-                self.answer(OrderCancelled(self.now_ms, name))
+        for name in [o.client_id for o in self._needing(k)]:
+            del self.waiting[name]
+            self.answer(OrderCancelled(self.now_ms, name))
 
     def _needing(self, k: int) -> Iterator[PlaceOrder]:
-        return (o for o in self.waiting.values() if o.symbol == k and o.reduce_only)
+        """Yield the conditional orders that would need a position which is not there any more."""
+        side = self.ledger.held[k].side
+        on = (o for o in self.waiting.values() if o.symbol == k and o.reduce_only)
+        return (o for o in on if o.side != -side)

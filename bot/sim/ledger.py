@@ -23,6 +23,20 @@ class Held:
     opened_ms: int = 0
 
 
+class Closable:
+    """What orders that are not reduce-only find to close, each in its turn: it is there once."""
+
+    def __init__(self, held: Sequence[Held]) -> None:
+        self.left = [one.side * one.contracts for one in held]
+        """contracts by symbol, with the sign of the position"""
+
+    def opening(self, k: int, side: int, contracts: float) -> float:
+        """Let an order close what it can; return how many of its contracts are beyond that."""
+        closing = min(contracts, max(0.0, -side * self.left[k]))
+        self.left[k] += side * closing
+        return contracts - closing
+
+
 class Ledger:
     """Wallet and positions of the simulated account.
 
@@ -47,6 +61,22 @@ class Ledger:
             self.reduce(k, contracts, price)
         else:
             self.increase(k, order.side, contracts, price, order.leverage, now)
+        self.charge(paid)
+        return paid
+
+    def book_net(
+        self, order: PlaceOrder, contracts: float, price: float, liquidity: int, now: int
+    ) -> float:
+        """Book a trade of an order that is not reduce-only, in one-way mode: it closes what is held
+        on the other side, and what is left of it opens. Return the fee in USDT."""
+        k = order.symbol
+        paid = fee(contracts * self.specs[k].multiplier * price, liquidity, self.params)
+        held = self.held[k]
+        closing = min(contracts, held.contracts) if held.side == -order.side else 0.0
+        if closing > 0.0:
+            self.reduce(k, closing, price)
+        if contracts > closing:
+            self.increase(k, order.side, contracts - closing, price, order.leverage, now)
         self.charge(paid)
         return paid
 

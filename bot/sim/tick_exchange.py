@@ -273,7 +273,7 @@ class TickExchange:
 
     def _fill(self, order: PlaceOrder, contracts: float, price: float, liquidity: int) -> None:
         k = order.symbol
-        paid = self.ledger.book_fill(order, contracts, price, liquidity, self.now_ms)
+        paid = self._book_fill(order, contracts, price, liquidity)
         self.book.take(order.client_id, contracts)
         self.taken[k] += contracts
         self.fills += 1
@@ -285,6 +285,12 @@ class TickExchange:
         )
         self._sweep(k)
 
+    def _book_fill(
+        self, order: PlaceOrder, contracts: float, price: float, liquidity: int
+    ) -> float:
+        """Book a trade in the ledger; return the fee in USDT."""
+        return self.ledger.book_fill(order, contracts, price, liquidity, self.now_ms)
+
     def liquidate(self, k: int) -> None:
         """Take the whole position on symbol `k` over."""
         contracts, price, paid = self.ledger.take_over(k)
@@ -294,7 +300,7 @@ class TickExchange:
 
     def _sweep(self, k: int) -> None:
         """Cancel the reduce-only orders of a symbol whose position is gone, as KuCoin does."""
-        if self.ledger.held[k].side == 0:
-            for order in self.book.reduce_only(k):
+        for order in self.book.reduce_only(k):
+            if self.ledger.held[k].side != -order.side:
                 self.book.remove(order.client_id)
                 self.answer(OrderCancelled(self.now_ms, order.client_id))

@@ -10,7 +10,9 @@ Bounded: the newest `KEPT_DONE` finished orders can be read, `KEPT_IDS` clientOi
 from collections import deque
 from typing import Any, Protocol
 
+from bot.core.messages import Role
 from bot.sim.full_exchange import FullExchange
+from bot.sim.ledger import Closable
 from ops.exchange import news
 from ops.exchange.names import wire_symbol
 from ops.exchange.orders import WireOrder
@@ -92,17 +94,25 @@ class Account:
         return self.orders.get(self.order_ids.get(client_oid, ""))
 
     def order_margin(self) -> float:
-        """Return what live entries have reserved, USDT; what met a position only reduces it."""
-        specs = self.exchange.specs
-        entries = (o for o in self.live.values() if not self._reduces(o))
-        return sum((o.needs_margin(specs[o.symbol]) for o in entries), 0.0)
+        """Return what live entries have reserved, USDT, for what they open beyond a position on the
+        other side; a market order on its way reserves nothing."""
+        return self._reserve(Closable(self.ledger.held))
 
-    def _reduces(self, order: WireOrder) -> bool:
-        """Return whether an order can never open a position, whatever its fields say."""
-        sent = self.exchange.book.orders.get(order.order_id)
-        if sent is None:  # on its way
-            return self.ledger.held[order.symbol].side == -order.side
-        return sent.reduce_only
+    def _reserve(self, closable: Closable) -> float:
+        """Return the same, and let the entries close what they can of `closable`."""
+        entries = (o for o in self.live.values() if o.role is Role.ENTRY and o.may_trade)
+        return sum((self._margin(o, o.left, o.price, closable) for o in entries), 0.0)
+
+    def _margin(self, order: WireOrder, size: int, price: float, closable: Closable) -> float:
+        opening = closable.opening(order.symbol, order.side, size)
+        return opening * self.exchange.specs[order.symbol].multiplier * price / order.leverage
+
+    def cost(self, order: WireOrder) -> float:
+        """Return the margin that one more entry would need now, USDT."""
+        closable = Closable(self.ledger.held)
+        self._reserve(closable)
+        price = order.price or self.exchange.last[order.symbol]
+        return self._margin(order, order.size, price, closable)
 
     def available(self) -> float:
         """Return what is free for new orders, USDT."""

@@ -107,7 +107,7 @@ def _fill_of(account: Account, event: OrderFilled, order: WireOrder) -> Fill:
         fee_rate=params.maker_fee if maker else params.taker_fee,
         ms=event.now_ms,
         maker=maker,
-        closing=account.tracks[order.symbol].closes(order.side),
+        closed=account.tracks[order.symbol].closing(order.side, int(event.contracts)),
         kind=order.kind,
         stop=order.stop,
         margin_mode=order.margin_mode,
@@ -115,17 +115,21 @@ def _fill_of(account: Account, event: OrderFilled, order: WireOrder) -> Fill:
 
 
 def _book(account: Account, fill: Fill, k: int) -> None:
-    """Keep a fill and what it does to the position."""
+    """Keep a fill and what it does to the position: it may close one and open the next."""
     account.statements.fills.append(fill)
     account.changed.add(k)
     track = account.tracks[k]
-    if track.contracts == 0:
-        leverage = account.ledger.held[k].leverage
-        track = account.tracks[k] = Track(opened_ms=fill.ms, leverage=leverage)
-    track.add(fill.side, fill.contracts, fill.price, fill.fee, fill.spec)
-    if track.contracts == 0:
-        _close(account, fill, track)
-        account.tracks[k] = Track()
+    if fill.closed:
+        track.add(fill.side, fill.closed, fill.price, fill.closing_fee, fill.spec)
+        if track.contracts == 0:
+            _close(account, fill, track)
+            track = account.tracks[k] = Track()
+    opened = fill.contracts - fill.closed
+    if opened:
+        if track.contracts == 0:
+            leverage = account.ledger.held[k].leverage
+            track = account.tracks[k] = Track(opened_ms=fill.ms, leverage=leverage)
+        track.add(fill.side, opened, fill.price, fill.fee - fill.closing_fee, fill.spec)
 
 
 def _close(account: Account, last: Fill, track: Track) -> None:
@@ -198,7 +202,7 @@ def _liquidated(account: Account, event: Liquidated) -> None:
         fee_rate=account.exchange.params.taker_fee,
         ms=event.now_ms,
         maker=False,
-        closing=True,
+        closed=int(event.contracts),
         kind="market",
         stop="",
         margin_mode=account.margin_modes[k],

@@ -23,6 +23,7 @@ from ops.exchange.wire import Wire
 APP = "app"
 """begins the clientOids of orders that people place in the exchange's app"""
 MOST = 1e15  # what a number has to be below; JSON as Python reads it knows NaN and Infinity
+MOST_SHARE = 10.0  # of a position that a person closes
 FAR = 0.5  # of the mark: where a foreign order never trades
 
 DEEDS = ("close", "liquidate", "adl", "rest", "enter", "transfer", "cancel")
@@ -145,12 +146,13 @@ def _held(wire: Wire, k: int) -> Held:
     return held
 
 
-def _share(body: dict[str, Any], held: Held) -> float:
-    """Return how many contracts of a position are meant; all of them unless `share` is given."""
+def _share(body: dict[str, Any], held: Held, most: float = 1.0) -> float:
+    """Return how many contracts of a position are meant; all of them unless `share` is given. More
+    than 1 is at least one more than there are."""
     share = _number(body, "share", 1.0)
-    if not 0.0 < share <= 1.0:
-        raise InputError(f"share: expected more than 0, 1 at most, was {share:g}")
-    return max(1.0, math.floor(held.contracts * share))
+    if not 0.0 < share <= most:
+        raise InputError(f"share: expected more than 0, {most:g} at most, was {share:g}")
+    return max(held.contracts + 1.0 if share > 1.0 else 1.0, math.floor(held.contracts * share))
 
 
 def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
@@ -165,9 +167,11 @@ def _by_hand(wire: Wire, body: dict[str, Any], k: int) -> dict[str, Any]:
     }
     match body.get("do"):
         case "close":
-            size = int(_share(body, held))
-            side = "sell" if held.side > 0 else "buy"
-            return wish | {"type": "market", "side": side, "size": size, "reduceOnly": True}
+            # Whoever closes more than is held opens a position on the other side with the rest.
+            size = int(_share(body, held, MOST_SHARE))
+            side, most = "sell" if held.side > 0 else "buy", max(held.contracts, 1.0)
+            wish |= {"type": "market", "side": side, "size": size}
+            return wish | {"reduceOnly": size <= most}
         case "rest":
             # On the side of the position: what could close it would go when it has gone.
             far, side = (FAR, "buy") if held.side >= 0 else (1.0 / FAR, "sell")

@@ -146,14 +146,11 @@ def _check_counts(account: Account, order: WireOrder) -> None:
 
 
 def _check_margin(account: Account, order: WireOrder) -> None:
-    """Raise RefusedError when there is not enough money; stops and what reduces need none."""
-    k = order.symbol
-    against = account.ledger.held[k].side == -order.side
-    if order.role is not Role.ENTRY or order.stop or against:
+    """Raise RefusedError when there is not enough money; stops and what closes need none."""
+    if order.role is not Role.ENTRY or order.stop:
         return
-    spec, price = account.exchange.specs[k], order.price or account.exchange.last[k]
-    needed = order.size * spec.multiplier * price / order.leverage
-    if needed > account.available():
+    needed = account.cost(order)
+    if needed > max(account.available(), 0.0):
         raise RefusedError("300003", f"Balance insufficient. The order cost is {needed:.4f} USDT")
 
 

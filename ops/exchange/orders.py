@@ -91,11 +91,10 @@ class WireOrder:
         """Whether it is an order of the market: a stop order is one once it has been triggered."""
         return self.readable and (not self.stop or self.triggered)
 
-    def needs_margin(self, spec: Spec) -> float:
-        """Return the margin that an entry will take when it fills, USDT; stops hold none."""
-        if not self.live or self.role is not Role.ENTRY or (self.stop and not self.triggered):
-            return 0.0
-        return self.left * spec.multiplier * self.price / self.leverage
+    @property
+    def may_trade(self) -> bool:
+        """Whether it waits for nothing but the market; before that a stop order holds no margin."""
+        return self.live and not (self.stop and not self.triggered)
 
     def end(self, now: int, *, cancelled: bool, refusal: str = "") -> None:
         """Let the order be over."""

@@ -39,14 +39,14 @@ class Track:
     def net(self) -> float:
         return self.gross - self.fees + self.funding
 
-    def closes(self, side: int) -> bool:
-        """Return whether a fill on `side` closes what is there."""
-        return self.contracts * side < 0
+    def closing(self, side: int, contracts: int) -> int:
+        """Return how many contracts of a fill on `side` close what is there."""
+        return min(contracts, max(0, -side * self.contracts))
 
     def add(self, side: int, contracts: int, price: float, paid: float, spec: Spec) -> None:
-        """Book a fill."""
+        """Book a fill, or the part of one that closes or that opens."""
         self.fees += paid
-        if self.closes(side):
+        if self.closing(side, contracts):
             sign = 1 if self.contracts > 0 else -1
             self.gross += sign * (price - self.entry) * contracts * spec.multiplier
             self.exited += contracts

@@ -32,7 +32,8 @@ class Fill:
     fee_rate: float
     ms: int
     maker: bool
-    closing: bool
+    closed: int
+    """contracts of it that closed a position; with the rest it opened one"""
     kind: str
     stop: str
     margin_mode: str
@@ -43,12 +44,16 @@ class Fill:
         return self.contracts * self.spec.multiplier * self.price
 
     @property
+    def closing_fee(self) -> float:
+        return self.fee * (self.closed / self.contracts)
+
+    @property
     def trade_id(self) -> str:
         return trade_id(self.fill_id)
 
     def view(self) -> dict[str, Any]:
         """Return the fill as `GET /api/v1/fills` shows it."""
-        fee, zero = decimal_text(short(self.fee)), "0"
+        fee, closing, zero = short(self.fee), short(self.closing_fee), "0"
         return {
             "symbol": wire_symbol(self.name),
             "tradeId": self.trade_id,
@@ -59,8 +64,8 @@ class Fill:
             "price": decimal_text(self.price),
             "size": self.contracts,
             "value": decimal_text(short(self.value)),
-            "openFeePay": zero if self.closing else fee,
-            "closeFeePay": fee if self.closing else zero,
+            "openFeePay": decimal_text(short(fee - closing)),
+            "closeFeePay": decimal_text(closing),
             "stop": self.stop,
             "feeRate": decimal_text(self.fee_rate),
             "fixFee": zero,
@@ -69,7 +74,7 @@ class Fill:
             "marginMode": self.margin_mode,
             "positionSide": "BOTH",
             "displayType": f"{self.kind}_stop" if self.stop else self.kind,
-            "fee": fee,
+            "fee": decimal_text(fee),
             "settleCurrency": "USDT",
             "orderType": self.kind,
             "tradeType": self.trade_type,

@@ -119,34 +119,113 @@ def test_a_resting_order_is_limited_by_the_depth() -> None:
     assert filled(moved(made, 98.0)) == [("1-entry", 3.0, 99.0)]
 
 
-def test_a_resting_order_that_meets_a_position_only_reduces_it() -> None:
+SELL = replace(BUY, client_id="2", side=-1, price=99.0, contracts=15.0)
+
+
+def signed(made: FullExchange) -> float:
+    """Return what is held, contracts, negative for a short."""
+    return made.ledger.held[0].side * made.ledger.held[0].contracts
+
+
+def test_a_resting_order_that_meets_a_position_turns_it_around() -> None:
     made = exchange()
-    sent(made, replace(BUY, side=-1, price=102.0, contracts=15.0))
-    sent(made, replace(BUY, client_id="2"), Terms())
-    events = moved(made, 102.1)
-    assert filled(events) == [("1-entry", 10.0, 102.0)]
-    assert events[1:] == [OrderCancelled(made.now_ms, "1-entry")]
-    assert made.ledger.held[0].side == 0
+    sent(made, replace(SELL, price=102.0))
+    sent(made, BUY, Terms())
+    assert made.reserved_margin() == pytest.approx(5 * 102.0 / 10)
+    assert filled(moved(made, 102.1)) == [("2", 15.0, 102.0)]
+    assert signed(made) == -5.0
 
 
-@pytest.mark.parametrize(("price", "role"), [(0.0, Role.EXIT), (99.5, Role.TARGET)])
-def test_an_order_against_the_position_only_reduces_it(price: float, role: Role) -> None:
+@pytest.mark.parametrize("price", [0.0, 99.5])
+def test_an_order_against_the_position_opens_another_with_the_rest(price: float) -> None:
     made = exchange()
     sent(made, BUY, Terms())
-    order = replace(BUY, client_id="2", side=-1, price=price, contracts=15.0)
-    assert made._as_it_trades(order).role is role
-    events = sent(made, order)
-    assert filled(events) == [("2", 10.0, 99.9)]
-    assert isinstance(events[-1], OrderCancelled)
-    assert made.ledger.held[0].side == 0
+    wallet = made.ledger.wallet
+    made.now_ms += 7
+    [accepted, fill] = sent(made, replace(SELL, price=price, leverage=5.0), Terms())
+    assert isinstance(accepted, OrderAccepted)
+    assert isinstance(fill, OrderFilled)
+    assert (fill.contracts, fill.price) == (15.0, 99.9)
+    assert fill.fee == pytest.approx(15 * 99.9 * PARAMS.taker_fee)
+    assert made.ledger.wallet == pytest.approx(wallet - 10 * 0.2 - fill.fee)
+    held = made.ledger.held[0]
+    assert (held.side, held.contracts, held.entry_price) == (-1, 5.0, 99.9)
+    assert (held.leverage, held.opened_ms) == (5.0, T + 7)
+    assert made.ledger.liquidation_price(0) > 110.0
 
 
-def test_a_position_that_appears_while_an_order_is_on_its_way_is_reduced() -> None:
+def test_an_order_turns_a_position_around_in_parts() -> None:
+    made = exchange(depth=6)
+    sent(made, replace(BUY, contracts=6.0), Terms())
+    assert filled(sent(made, replace(SELL, price=0.0), Terms())) == [
+        ("2", 6.0, 99.8),
+        ("2", 6.0, 99.7),
+        ("2", 3.0, 99.6),
+    ]
+    assert signed(made) == -9.0
+
+
+def test_what_only_reduces_never_turns_a_position_around() -> None:
+    made = exchange()
+    sent(made, BUY, Terms())
+    made.submit(replace(EXIT, contracts=15.0), T)
+    assert filled(list(made.advance(T))) == [("2-exit", 10.0, 99.9)]
+    assert signed(made) == 0.0
+
+
+def test_reduce_only_orders_go_with_a_position_that_is_turned_around() -> None:
+    made = exchange()
+    sent(made, BUY, Terms())
+    made.submit(STOP, T)
+    sent(made, replace(EXIT, client_id="profit"), Terms(trigger=ABOVE))
+    sent(made, replace(EXIT, client_id="t", role=Role.TARGET, price=103.0))
+    sent(made, replace(SELL, client_id="more", price=104.0))
+    events = sent(made, SELL, Terms())
+    gone = [event.client_id for event in events if isinstance(event, OrderCancelled)]
+    assert gone == ["3-stop", "t", "profit"]
+    assert list(made.book.orders) == ["more"]
+    assert made.waiting == {}
+    [refused] = sent(made, replace(EXIT, client_id="late"))
+    assert isinstance(refused, OrderRejected)
+    assert "300009" in refused.message
+
+
+def test_only_what_opens_a_position_needs_margin() -> None:
+    made = exchange()
+    sent(made, replace(BUY, contracts=50.0), Terms())
+    free = made.ledger.free_margin()  # some 496 of 1,000
+    [refused] = sent(made, replace(SELL, contracts=102.0), Terms())
+    assert isinstance(refused, OrderRejected)
+    assert "300003" in refused.message
+    sent(made, replace(SELL, price=103.0, contracts=30.0))
+    assert made.reserved_margin() == 0.0
+    sent(made, replace(SELL, client_id="3", price=103.0, contracts=30.0))
+    assert made.reserved_margin() == pytest.approx(10 * 103.0 / 10)
+    [refused] = sent(made, replace(SELL, client_id="4", contracts=41.0), Terms())
+    assert isinstance(refused, OrderRejected)  # the others have taken what there was to close
+    assert filled(sent(made, replace(SELL, client_id="5", contracts=30.0), Terms()))
+    assert made.reserved_margin() == pytest.approx(40 * 103.0 / 10)
+    assert made.ledger.free_margin() > free
+
+
+def test_a_resting_order_whose_margin_has_gone_is_cancelled() -> None:
+    made = exchange(depth=1_000)
+    sent(made, replace(BUY, contracts=60.0), Terms())
+    sent(made, replace(SELL, price=102.0, contracts=60.0))
+    made.submit(replace(EXIT, contracts=60.0), T)
+    sent(made, replace(BUY, client_id="x", contracts=30.0, price=99.0))
+    made.ledger.wallet -= 500.0
+    assert moved(made, 102.1) == [OrderCancelled(T + 1, "2")]
+    assert (signed(made), list(made.book.orders), list(made.terms)) == (0.0, ["x"], ["x"])
+
+
+def test_a_position_that_appears_while_an_order_is_on_its_way_is_turned_around() -> None:
     made = exchange(latency=50)
     list(made.advance(T))
-    made.send(replace(BUY, client_id="2", side=-1, price=99.0), Terms(), T)
+    made.send(SELL, Terms(), T)
     made.ledger.increase(0, 1, 4.0, 100.0, 10.0, T)
-    assert filled(list(made.advance(T + 50))) == [("2", 4.0, 99.9)]
+    assert filled(list(made.advance(T + 50))) == [("2", 15.0, 99.9)]
+    assert signed(made) == -11.0
 
 
 def test_post_only_is_cancelled_rather_than_take() -> None:

@@ -98,6 +98,10 @@ def check_sums(desk: Desk) -> None:
 
     fills = account.statements.fills
     assert sum(fill.side * fill.contracts for fill in fills) == track.contracts
+    closed = [fill.closed for fill in fills]
+    assert all(0 <= part <= fill.contracts for part, fill in zip(closed, fills, strict=True))
+    opened = sum(fill.contracts for fill in fills) - sum(closed)
+    assert opened - sum(closed) == abs(track.contracts)
     for order in account.orders.values():
         mine = [fill for fill in fills if fill.order_id == order.order_id]
         assert order.filled == sum(fill.contracts for fill in mine) <= order.size
@@ -193,6 +197,63 @@ def test_funding_is_of_the_margin_mode_of_its_position(mode: str) -> None:
     desk.bars()
     [record] = desk.call("GET", "/api/v1/funding-history", symbol=SYMBOL)["dataList"]
     assert record["marginMode"] == json.loads(record["context"])["marginMode"] == mode
+
+
+def turned(**fields: Any) -> Desk:
+    """Return a desk that was 10 long from 100.1 and is 5 short from 99.9, a second later."""
+    desk = Desk(100.0, 100.0, funding=[(0, SETTLED, 0.001)])
+    desk.trade(size=10)
+    desk.step(1_000)
+    desk.said.clear()
+    desk.trade(side="sell", size=15, **fields)
+    return desk
+
+
+def test_a_position_that_is_turned_around_is_closed_and_another_is_open() -> None:
+    desk = turned(leverage=5)
+    [closed] = desk.call("GET", "/api/v1/history-positions")["items"]
+    fees = 0.0006 * 10 * (100.1 + 99.9)
+    assert (closed["type"], closed["side"], closed["leverage"]) == ("CLOSE_LONG", "LONG", "10")
+    assert (closed["openPrice"], closed["closePrice"]) == ("100.1", "99.9")
+    assert float(closed["tradeFee"]) == pytest.approx(fees)
+    assert float(closed["pnl"]) == pytest.approx(10 * -0.2 - fees)
+    assert (closed["openTime"], closed["closeTime"]) == (desk.now - 1_000, desk.now)
+    newest = desk.call("GET", "/api/v1/transaction-history", currency="USDT")["dataList"][0]
+    assert (newest["type"], newest["amount"]) == ("RealisedPNL", pytest.approx(10 * -0.2 - fees))
+
+    [row] = desk.call("GET", "/api/v1/positions")
+    assert (row["currentQty"], row["avgEntryPrice"], row["leverage"]) == (-5, 99.9, 5.0)
+    assert (row["posCost"], row["posInit"]) == pytest.approx((-499.5, 99.9))
+    assert row["currentComm"] == pytest.approx(0.0006 * 5 * 99.9)
+    assert (row["realisedGrossPnl"], row["openingTimestamp"]) == (0.0, desk.now)
+    assert row["liquidationPrice"] > row["avgEntryPrice"]
+    assert row["bankruptPrice"] == pytest.approx(99.9 * 1.2)
+    assert desk.wire.account.available() == pytest.approx(desk.wire.account.ledger.wallet - 99.9)
+    check_sums(desk)
+
+
+def test_an_order_that_turns_a_position_around_is_one_fill_of_two_fees() -> None:
+    desk = turned()
+    fill, _ = desk.call("GET", "/api/v1/fills", symbol=SYMBOL)["items"]
+    assert (fill["side"], fill["size"], fill["price"]) == ("sell", 15, "99.9")
+    parts = [float(fill[key]) for key in ("closeFeePay", "openFeePay", "fee")]
+    assert parts == pytest.approx([0.0006 * n * 99.9 for n in (10, 5, 15)])
+    [told] = desk.told(f"{POSITION}:{SYMBOL}")
+    assert (told["currentQty"], told["changeReason"]) == (-5, "positionChange")
+    [wallet] = desk.told(WALLET)
+    assert float(wallet["isolatedPosMargin"]) == pytest.approx(49.95)
+
+
+def test_funding_after_a_turn_is_of_the_new_position() -> None:
+    desk = turned()
+    desk.bars()
+    [record] = desk.call("GET", "/api/v1/funding-history", symbol=SYMBOL)["dataList"]
+    assert (record["positionQty"], record["funding"]) == (-5, 0.5)
+    desk.trade(size=5, reduceOnly=True)
+    last, first = desk.call("GET", "/api/v1/history-positions")["items"]
+    assert (last["type"], last["fundingFee"]) == ("CLOSE_SHORT", "0.5")
+    assert float(first["fundingFee"]) == 0.0
+    check_sums(desk)
 
 
 def test_a_liquidation_is_a_fill_without_an_order_of_ours() -> None:

@@ -118,6 +118,28 @@ def test_a_person_trades_on_the_account() -> None:
     assert truth(desk)["positions"][0]["side"] == 1
 
 
+@pytest.mark.parametrize(("size", "share", "rest"), [(10, 1.5, 5), (1, 1.5, 1), (4, 10, 36)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_person_who_closes_more_than_is_held_turns_the_position_around(
+    side: int, size: int, share: float, rest: int
+) -> None:
+    desk = Desk(100.0)
+    outside(desk, "enter", symbol=BTC, side=side, contracts=size)
+    desk.step(0)
+    outside(desk, "close", symbol=BTC, share=share)
+    desk.step(0)
+    told = truth(desk)
+    [position] = told["positions"]
+    assert (position["side"], position["contracts"]) == (-side, rest)
+    assert (told["fills"][-1]["contracts"], len(told["fills"])) == (size + rest, 2)
+    outside(desk, "enter", symbol=BTC, side=side, contracts=rest + 2)
+    desk.step(0)
+    [position] = truth(desk)["positions"]
+    assert (position["side"], position["contracts"]) == (side, 2)
+    with pytest.raises(InputError, match="share: expected more than 0, 10 at most"):
+        outside(desk, "close", symbol=BTC, share=11)
+
+
 @pytest.mark.parametrize("side", [0, 1, -1])
 def test_a_foreign_order_rests_beside_any_position(side: int) -> None:
     desk = Desk(100.0, 90.0)

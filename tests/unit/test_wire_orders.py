@@ -260,12 +260,53 @@ def test_a_stop_that_closes_takes_the_position_as_it_is_when_triggered(
     assert (stop.filled, stop.size, stop.cancelled, held(desk)) == (rest, rest, False, 0)
 
 
-def test_an_order_against_the_position_closes_it_and_no_more() -> None:
+@pytest.mark.parametrize("fields", [{}, limit(99.9), limit(99.9, timeInForce="IOC")], ids=str)
+def test_an_order_against_the_position_opens_another_with_the_rest(fields: dict[str, Any]) -> None:
     desk = long(100.0)
-    order = desk.trade(side="sell", size=15)
-    assert (order.filled, order.cancelled, held(desk)) == (10, True, 0)
+    stop = desk.trade(**STOP, size=10, reduceOnly=True)
+    desk.said.clear()
+    order = desk.trade(side="sell", size=15, **fields)
+    assert (order.filled, order.cancelled, held(desk)) == (15, False, -5)
     seen = desk.call("GET", "/api/v1/orders/{order_id}", order_id=order.order_id)
-    assert (seen["status"], seen["cancelExist"], seen["reduceOnly"]) == ("done", True, False)
+    assert (seen["status"], seen["cancelExist"], seen["reduceOnly"]) == ("done", False, False)
+    assert desk.types(ORDERS) == ["open", "match", "filled"]
+    assert desk.told(ORDERS)[1]["matchSize"] == "15"
+    assert (stop.live, stop.cancelled, desk.types(STOPS)) == (False, True, ["cancel"])
+
+
+def test_an_order_that_waited_for_its_price_turns_the_position_of_then_around() -> None:
+    desk = long(100.0, 97.0, 97.0)
+    order = desk.trade(**STOP, size=15)  # it closes, and is not reduce-only
+    desk.bars(2)
+    assert (order.triggered, order.filled, held(desk)) == (True, 15, -5)
+
+
+def test_exits_that_a_turning_order_brings_along_are_of_the_new_position() -> None:
+    desk = long(100.0, 97.0, 97.0)
+    desk.call("POST", "/api/v1/st-orders", with_exits("99.9", side="sell", size=15))
+    desk.step(0)
+    exits = desk.call("GET", "/api/v1/stopOrders")["items"]
+    assert [(o["stop"], o["side"], o["size"]) for o in exits] == [
+        ("down", "buy", 5),
+        ("up", "buy", 5),
+    ]
+    desk.bars(2)
+    assert (held(desk), desk.wire.account.live) == (0, {})
+
+
+def test_the_door_asks_margin_for_what_an_order_opens_alone() -> None:
+    desk = long(100.0, size=500)
+    available = desk.wire.account.available()
+    most = int(available / 9.99)  # 100 at leverage 10, and what the sale closes is free
+    assert desk.refused(side="sell", size=500 + most + 20) == "300003"
+    assert desk.refused(**limit(104.0, side="sell", size=500 + most)) == "300003"
+    resting = desk.trade(**limit(104.0, side="sell", size=510))
+    assert desk.wire.account.order_margin() == pytest.approx(10 * 10.4)
+    assert desk.wire.account.available() == pytest.approx(available - 104.0)
+    assert desk.refused(side="sell", size=most) == "300003"  # that one closes it already
+    assert desk.trade(side="sell", size=200).filled == 200
+    assert desk.wire.account.order_margin() == pytest.approx(210 * 10.4)
+    assert resting.live
 
 
 def test_an_order_that_reduces_leaves_what_it_does_not_need() -> None:
