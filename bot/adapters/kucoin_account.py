@@ -259,8 +259,11 @@ class AccountReader:
         raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
 
     async def take_fills(self, rows: Sequence[object], since_ms: int) -> None:
-        """Take fills since a time into `entries`, with the client ids of their orders."""
-        for row in rows:
+        """Take fills since a time into `entries`, with the client ids of their orders.
+
+        The lists are newest first; what traded within one ms stays in its order.
+        """
+        for row in sorted(reversed(rows), key=parse.fill_ms):
             # What is too old or known costs no question, and cannot fail the read.
             time = parse.fill_ms(row)
             old = time < since_ms or time <= self.founded_ms

@@ -161,6 +161,16 @@ def test_more_records_in_one_read_than_are_remembered_are_all_told(
         exchange.reader.held = {0}
 
 
+@pytest.mark.parametrize("name", ["RecentFills", "Fills"])
+def test_fills_of_one_moment_stay_in_their_order(name: str) -> None:
+    """An order that takes several levels trades within a millisecond; lists are newest first."""
+    times = {"a": NOW - 9 * DAY_MS, **dict.fromkeys("bcd", NOW - 8 * DAY_MS)}
+    rows = [changed(FILL, tradeId=f"f{i}", createdAt=ms) for i, ms in times.items()]
+    seen = Exchange(**{name: rows[::-1]}).seen(since_ms=NOW - 12 * DAY_MS)
+    ids = [entry.fill_id for entry in seen.entries if isinstance(entry, OrderFilled)]
+    assert ids == ["fa", "fb", "fc", "fd"]
+
+
 def test_every_piece_of_the_histories_is_read() -> None:
     exchange = Exchange(
         FundingHistory=fundings(5),
