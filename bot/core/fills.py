@@ -1,16 +1,17 @@
 """What the exchange reports about our orders and positions, booked into state."""
 
+from dataclasses import replace
+
 from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import book_entry, book_funding, book_reduce
 from bot.core.kernel.codes import (
-    ENTRY,
     EXIT,
     FLAT,
-    NO_INTENT,
     SIDE_NAMES,
 )
 from bot.core.kernel.decide import want_reference_entry
 from bot.core.kernel.records import Position, World
+from bot.core.late import revive, take_back, turns
 from bot.core.messages import (
     Effect,
     FundingSettled,
@@ -24,7 +25,7 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.modes import Cause
-from bot.core.orders import Order, Status, Trigger
+from bot.core.orders import Order, Trigger
 from bot.core.outside import book_forgotten_fill, correct, foreign, is_assumed
 from bot.core.protect import (
     close_trade,
@@ -151,7 +152,8 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
         return []
     order = state.orders.get(event.client_id) or revive(state, event)
     if order is None:
-        return book_forgotten_fill(state, event)
+        turning = turns(state, event)
+        return book_turn(state, turning, event) if turning else book_forgotten_fill(state, event)
     if order.request.reduce_only and 0.0 < order.remaining < event.contracts:
         raise InvariantError(
             f"{state.symbols[order.symbol]}: {order.role.value} filled {event.contracts} contracts "
@@ -163,7 +165,7 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
             if not order.live:
                 end_order(state, order)
             return correct(state, order.symbol, event)
-        if state.puzzling(event.fill_id):
+        if not event.certain and state.puzzling(event.fill_id):
             return []
     state.puzzles.pop(event.fill_id, None)
     take_fill(order, event.contracts)
@@ -181,27 +183,24 @@ def take_fill(order: Order, contracts: float) -> None:
     order.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART)
 
 
-def revive(state: State, event: OrderFilled) -> Order | None:
-    """Take an entry back that had ended and has traded after all: it is ours.
+def book_turn(state: State, order: Order, event: OrderFilled) -> list[Effect]:
+    """Book a fill that turns our position around, in two parts; the second one is covered at once.
 
-    Against a position, or an entry on its way, of the other side it is none: it reduces that one.
+    It waits for an entry of the position that may still trade, however long that takes.
     """
-    order = state.ended.pop(event.client_id, None)
-    if order is None or -order.request.side in sides(state, order.symbol):
-        return None
-    order.status = Status.UNRESOLVED
-    state.orders[event.client_id] = order
-    intent = state.world.intents[order.symbol]
-    intent.side = order.request.side
-    if intent.kind == NO_INTENT:  # an exit under way stays
-        intent.kind = ENTRY
-    return order
-
-
-def sides(state: State, k: int) -> set[int]:
-    """Return the side of the position on symbol `k` and of the entries that may still trade."""
-    entries = {order.request.side for order in state.live_orders(k, Role.ENTRY)}
-    return {state.world.positions[k].side, *entries}
+    k = order.symbol
+    if state.live_orders(k, Role.ENTRY):
+        state.fill_ids.pop(event.fill_id, None)
+        return []
+    if not event.certain and state.puzzling(event.fill_id):
+        return []
+    held = state.world.positions[k].contracts
+    paid = event.fee * (held / event.contracts)
+    effects = book_forgotten_fill(state, replace(event, contracts=held, fee=paid))
+    rest = replace(event, contracts=event.contracts - held, fee=event.fee - paid)
+    take_back(state, order)
+    take_fill(order, rest.contracts)
+    return [*effects, *book_entry_fill(state, order, rest)]
 
 
 def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effect]:

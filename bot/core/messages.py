@@ -120,6 +120,8 @@ class OrderFilled:
     symbol: int = -1
     """with `side`, what the exchange says of a fill whose order we have forgotten"""
     side: int = 0
+    certain: bool = False
+    """no other record can come before it (reconcile.explained)"""
 
     @property
     def entry_id(self) -> str:

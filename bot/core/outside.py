@@ -65,7 +65,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         return correct(state, k, event)
     effects: list[Effect] = []
     if not can_reduce(state, k, event.side, event.contracts):
-        if k >= 0 and state.puzzling(event.fill_id):
+        if k >= 0 and not event.certain and state.puzzling(event.fill_id):
             return []
         effects = foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
         if k < 0 or state.world.positions[k].side != -event.side:
@@ -73,6 +73,8 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         held = state.world.positions[k].contracts
         event = replace(event, contracts=held, fee=event.fee * (held / event.contracts))
     ours = is_ours(state.installation, event.client_id)
+    if event.client_id in state.ended:
+        state.ended[event.client_id].filled += event.contracts
     state.rest(k, event.now_ms)
     text = f"{event.contracts:g} contracts closed at {event.price:g} by {event.client_id}"
     level, kind = Level.CRITICAL, "external_position_change"

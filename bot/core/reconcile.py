@@ -6,7 +6,7 @@ broken off anywhere; the next read yields what is still missing, because everyth
 is recognised by its id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bot.core.kernel.accounting import wallet
@@ -89,6 +89,7 @@ def in_doubt(state: State) -> tuple[str, ...]:
 def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield what `seen` shows and our books do not have, in an order in which it can be booked."""
     yield from missed_entries(state, seen)
+    yield from explained(state, seen)
     for client_id in seen.asked:
         order = state.orders.get(client_id)
         if order is not None and order.live:
@@ -100,10 +101,40 @@ def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
 
 
 def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
-    """Yield the account's records that are not booked yet, by time."""
-    for entry in sorted(seen.entries, key=lambda entry: entry.now_ms):
-        if entry.entry_id not in state.fill_ids:
+    """Yield the account's records that are not booked yet, by time.
+
+    After a fill that does not fit (yet), the others of its order are not looked at: a smaller one
+    might fit where it does not belong.
+    """
+    waiting: set[str] = set()
+    for entry in by_time(seen.entries):
+        name = entry.client_id if isinstance(entry, OrderFilled) else ""
+        if entry.entry_id not in state.fill_ids and name not in waiting:
             yield replace(entry, now_ms=max(entry.now_ms, state.now_ms))
+            if name and entry.entry_id in state.puzzles:
+                waiting.add(name)
+
+
+def by_time[T: Entry](entries: Iterable[T]) -> list[T]:
+    """Return records in the order of their time; those of one moment stay as they are."""
+    return sorted(entries, key=lambda entry: entry.now_ms)
+
+
+def explained(state: State, seen: Snapshot) -> Iterator[Event]:
+    """Yield again the fills that do not fit our books where they are all that sets these apart from
+    a position: nothing is missing that could have come before them."""
+    unbooked = [
+        entry
+        for entry in by_time(seen.entries)
+        if isinstance(entry, OrderFilled) and entry.fill_id not in state.fill_ids
+    ]
+    for k, holding in enumerate(seen.holdings):
+        fills = [fill for fill in unbooked if fill.symbol == k]
+        pos = state.world.positions[k]
+        net = pos.side * pos.contracts + sum(fill.side * fill.contracts for fill in fills)
+        if fills and net == holding.side * holding.contracts and not trading(state, k):
+            for fill in fills:
+                yield replace(fill, now_ms=max(fill.now_ms, state.now_ms), certain=True)
 
 
 def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
