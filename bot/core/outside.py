@@ -64,9 +64,10 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     if is_assumed(state, k, event.side, event.contracts):
         return correct(state, k, event)
     effects: list[Effect] = []
-    if not can_reduce(state, k, event.side, event.contracts):
+    if not fits(state, event):
         if k >= 0 and not event.certain and state.puzzling(event.fill_id):
             return []
+        state.puzzles.pop(event.fill_id, None)
         effects = foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
         if k < 0 or state.world.positions[k].side != -event.side:
             return effects
@@ -84,12 +85,12 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     return [*effects, notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
 
 
-def can_reduce(state: State, k: int, side: int, contracts: float) -> bool:
-    """Return whether a fill on `side` fits into the position on symbol `k` as its reduction."""
-    if k < 0:
+def fits(state: State, event: OrderFilled) -> bool:
+    """Return whether a fill fits into the position on its symbol as a reduction of it."""
+    if event.symbol < 0:
         return False
-    pos = state.world.positions[k]
-    return pos.side != FLAT and pos.side == -side and contracts <= pos.contracts
+    pos = state.world.positions[event.symbol]
+    return pos.side != FLAT and pos.side == -event.side and event.contracts <= pos.contracts
 
 
 def reduce_outside(state: State, event: OrderFilled | Liquidated, reason: int) -> list[Effect]:

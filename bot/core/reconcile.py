@@ -34,6 +34,7 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.orders import Order, Status, is_ours
+from bot.core.outside import fits
 from bot.core.state import WALLET_TOLERANCE, State
 
 type Entry = OrderFilled | FundingSettled | Liquidated | Transferred
@@ -103,16 +104,17 @@ def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
 def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the account's records that are not booked yet, by time.
 
-    After a fill that does not fit (yet), the others of its order are not looked at: a smaller one
-    might fit where it does not belong.
+    After a fill that does not fit (yet), a smaller one of its order waits: it would fit where it
+    does not belong.
     """
-    waiting: set[str] = set()
+    puzzling: set[str] = set()
     for entry in by_time(seen.entries):
         name = entry.client_id if isinstance(entry, OrderFilled) else ""
-        if entry.entry_id not in state.fill_ids and name not in waiting:
+        early = isinstance(entry, OrderFilled) and name in puzzling and fits(state, entry)
+        if entry.entry_id not in state.fill_ids and not early:
             yield replace(entry, now_ms=max(entry.now_ms, state.now_ms))
             if name and entry.entry_id in state.puzzles:
-                waiting.add(name)
+                puzzling.add(name)
 
 
 def by_time[T: Entry](entries: Iterable[T]) -> list[T]:
@@ -122,7 +124,10 @@ def by_time[T: Entry](entries: Iterable[T]) -> list[T]:
 
 def explained(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield again the fills that do not fit our books where they are all that sets these apart from
-    a position: nothing is missing that could have come before them."""
+    a position: nothing is missing that could have come before them.
+
+    An order under way is no objection: had it traded, it would set them apart further.
+    """
     unbooked = [
         entry
         for entry in by_time(seen.entries)
@@ -132,7 +137,7 @@ def explained(state: State, seen: Snapshot) -> Iterator[Event]:
         fills = [fill for fill in unbooked if fill.symbol == k]
         pos = state.world.positions[k]
         net = pos.side * pos.contracts + sum(fill.side * fill.contracts for fill in fills)
-        if fills and net == holding.side * holding.contracts and not trading(state, k):
+        if fills and net == holding.side * holding.contracts:
             for fill in fills:
                 yield replace(fill, now_ms=max(fill.now_ms, state.now_ms), certain=True)
 

@@ -34,6 +34,7 @@ from bot.shell.venue import LastingVenue
 from ops.exchange.hand_clock import HandClock
 from tests.support.hand_bucket import HandBucket, HandClient
 from tests.support.lasting import BUSY
+from tests.support.shares import Share, our_share
 from tests.support.wire import KEYS, Simulator
 
 type Plain = dict[str, Any]
@@ -138,6 +139,8 @@ class WireDrill:
         self.uncovered: dict[str, int] = {}
         self.line_down = False
         """a fault is in force under which nobody can do anything"""
+        self.shared = False
+        """others hold positions of their own: ours is told by the fills"""
         self.longest_uncovered_ms = 0
         begin_run(self.bot, self.config, {})
 
@@ -207,9 +210,9 @@ class WireDrill:
             arrived = order["stage"] != "transit"
             if order["role"] == "stop" and arrived and self.ours(order["client_id"]):
                 stops[order["symbol"]] += order["contracts"] - order["filled"]
-        held = {position["symbol"]: position["contracts"] for position in truth["positions"]}
+        held = self.held(truth)
         for symbol in self.state.symbols:
-            if stops[symbol] >= held.get(symbol, 0) or self.line_down:
+            if stops[symbol] >= abs(held.get(symbol, 0)) or self.line_down:
                 self.uncovered[symbol] = now
             since = now - self.uncovered.get(symbol, now)
             self.longest_uncovered_ms = max(self.longest_uncovered_ms, since)
@@ -217,19 +220,34 @@ class WireDrill:
             assert since <= most_ms, f"{symbol}: uncovered for {since} ms"
         assert truth["duplicates"] == []
 
+    def held(self, truth: Plain) -> dict[str, int]:
+        """Return what the books have to hold, contracts with a sign by symbol."""
+        if self.shared:
+            return self.share(truth).held
+        return {p["symbol"]: p["side"] * p["contracts"] for p in truth["positions"]}
+
+    def share(self, truth: Plain) -> Share:
+        """Return what is ours of an account on which others trade, too."""
+        specs = zip(self.state.symbols, self.venue.specs, strict=True)
+        multipliers = {symbol: spec.multiplier for symbol, spec in specs}
+        return our_share(truth["fills"], self.ours, multipliers)
+
     def check(self) -> None:
         """Compare the books with the exchange's; nothing may be lost, doubled or left over."""
         truth, state = self.exchange.truth(), self.state
-        held = {p["symbol"]: p["side"] * p["contracts"] for p in truth["positions"]}
         books = {
             symbol: pos.side * pos.contracts
             for symbol, pos in zip(state.symbols, state.world.positions, strict=True)
             if pos.side != FLAT
         }
-        assert books == held
+        assert books == self.held(truth)
         account = state.world.account
-        ours = account.deposits + account.realised - account.fees + account.funding
-        assert abs(ours - truth["wallet"]) < 1e-6, (ours, truth["wallet"])
+        if self.shared:
+            ours, theirs = account.realised - account.fees, self.share(truth).earned
+        else:
+            ours = account.deposits + account.realised - account.fees + account.funding
+            theirs = truth["wallet"]
+        assert abs(ours - theirs) < 1e-6, (ours, theirs)
         resting = {o["client_id"] for o in truth["orders"] if self.ours(o["client_id"])}
         assert resting == set(state.orders), resting ^ set(state.orders)
         self.check_entries(truth)
@@ -245,6 +263,8 @@ class WireDrill:
                 held[symbol] += fill["contracts"]
                 continue
             held[symbol] -= fill["contracts"]
+            if self.shared and not self.ours(name):
+                held[symbol] = max(0, held[symbol])  # what they traded beyond it is theirs
             assert held[symbol] >= 0, fill
             if held[symbol] == 0:
                 builders.pop(symbol, None)

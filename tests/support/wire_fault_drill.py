@@ -8,6 +8,7 @@ from the journal.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ class FaultDrill(WireDrill):
         words = ("exchange.websocket=true",) if cell.fault.sockets else ()
         super().__init__(folder, exchange, config=drill_config(exchange, *words))
         self.cell, self.fault = cell, cell.fault
+        self.shared = cell.fault.turns
         self.rng = Random(f"{seed} {cell}")
         self.symbol = -1
         """of the phase's order"""
@@ -84,7 +86,7 @@ class FaultDrill(WireDrill):
         """when the fault is taken back; 0: it is not"""
         self.causes: set[Cause] = set()
         """what has held the bot back since the fault came"""
-        self.notices: set[str] = set()
+        self.notices: Counter[str] = Counter()
         self.fired: list[Plain] = []
         """the faults of the wire that were taken back"""
         self.busy_turns = 0
@@ -123,7 +125,7 @@ class FaultDrill(WireDrill):
 
     def listen(self, event: Event, effects: list[Effect]) -> None:
         """Note what people are told, and what holds the bot back."""
-        self.notices |= {effect.kind for effect in effects if isinstance(effect, Notice)}
+        self.notices.update(effect.kind for effect in effects if isinstance(effect, Notice))
         if self.struck:
             self.causes |= set(self.state.modes.causes)
 
@@ -289,9 +291,14 @@ class FaultDrill(WireDrill):
         left = set(state.modes.causes)
         assert set(fault.leaves) & set(fault.causes) <= left <= expected, left
         if fault.notices and not late:
-            assert self.notices & set(fault.notices), self.notices
+            assert self.notices.keys() & set(fault.notices), self.notices
         if fault.locks and not late:
             assert state.guards[self.symbol].locked_until > 0
+        if (
+            fault.turns
+        ):  # an order that was under way may have met it; nothing was sent for it since
+            assert self.notices["order_rejected"] <= 1, self.notices
+            assert self.notices["uncovered"] == 0, self.notices
         if "foreign_order" in fault.notices:
             orders = self.exchange.truth()["orders"]
             assert any(not self.ours(order["client_id"]) for order in orders), "it was touched"
@@ -331,4 +338,4 @@ class FaultDrill(WireDrill):
         """Return whether the exchange has no position and no order of ours."""
         truth = self.exchange.truth()
         ours = [o for o in truth["orders"] if self.ours(o["client_id"])]
-        return not truth["positions"] and not ours
+        return not self.held(truth) and not ours

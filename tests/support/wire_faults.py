@@ -97,6 +97,8 @@ class Fault:
     """people are told, one of these kinds"""
     locks: bool = False
     """the symbol takes no new risk afterwards"""
+    turns: bool = False
+    """somebody else holds a position of their own until it is taken back"""
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,17 @@ def _of_people() -> Iterator[Fault]:
             notices=("external_position_change",),
             locks=True,
         )
+    yield Fault(
+        "flipped by hand",
+        deeds=(("outside", {"do": "close", "share": 1.5}),),
+        undo=(("outside", {"do": "close"}),),
+        lasts_s=40.0,
+        causes=foreign,
+        leaves=foreign,
+        notices=("external_position_change",),
+        locks=True,
+        turns=True,
+    )
     yield Fault("stop cancelled by hand", deeds=(("outside", {"do": "cancel"}),))
     for name, amount in (("deposit", 900.0), ("withdrawal", -900.0)):
         yield Fault(name, deeds=(("outside", {"do": "transfer", "amount": amount}),))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.kernel.codes import EXTERNAL, KILL
-from bot.core.messages import Effect, Level, OrderFilled, Role
+from bot.core.messages import Command, Effect, Level, OrderFilled, Role
 from bot.core.modes import Cause
 from bot.core.observations import OutcomeUnknown
 from bot.core.reconcile import Entry, Holding, OrderReport, reconcile
@@ -95,6 +95,16 @@ def test_an_own_fill_that_is_missing_still_comes_first() -> None:
     effects = shown(desk, -15.0, own, theirs)
     assert [trade.exit_price for trade in desk.trades] == [99.0]
     assert kinds(effects) == ["foreign_order"]
+
+
+def test_an_exit_of_ours_that_was_under_way_does_not_delay_it() -> None:
+    desk = in_a_trade()
+    desk.say(Command.CLOSE, "a person", 0)
+    desk.accept("exit")
+    effects = shown(desk, -5.0, sold(desk, 15.0))
+    assert kinds(effects) == ["foreign_order", "external_position_change"]
+    assert placed(effects + desk.wait(20)) == []
+    assert (len(desk.trades), desk.state.puzzles, desk.state.guards[0].closing) == (1, {}, False)
 
 
 def short_after_an_entry_that_got_nothing() -> Desk:
