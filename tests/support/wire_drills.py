@@ -257,17 +257,19 @@ class WireDrill:
         builders: dict[str, str] = {}
         held: Counter[str] = Counter()
         for fill in sorted(truth["fills"], key=lambda fill: fill["ms"]):
-            symbol, name = fill["symbol"], fill["client_id"]
-            if name.endswith("-entry"):
-                assert builders.setdefault(symbol, name) == name, (symbol, builders[symbol], name)
-                held[symbol] += fill["contracts"]
-                continue
-            held[symbol] -= fill["contracts"]
-            if self.shared and not self.ours(name):
-                held[symbol] = max(0, held[symbol])  # what they traded beyond it is theirs
-            assert held[symbol] >= 0, fill
+            symbol, name, side = fill["symbol"], fill["client_id"], fill["side"]
+            closing = min(fill["contracts"], max(0, -side * held[symbol]))
+            held[symbol] += side * closing
             if held[symbol] == 0:
                 builders.pop(symbol, None)
+            opening = fill["contracts"] - closing
+            if self.shared and (opening == 0 or not self.ours(name)):
+                continue  # what others trade beyond ours is theirs
+            assert name.endswith("-entry") == (opening > 0), fill
+            if opening:
+                assert closing == 0 or self.shared, fill
+                assert builders.setdefault(symbol, name) == name, (symbol, builders[symbol], name)
+                held[symbol] += side * opening
 
     def kill(self) -> None:
         """Pull the kill switch; the account must be flat, and latched, within a bar or two."""
