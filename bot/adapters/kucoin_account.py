@@ -74,6 +74,8 @@ class AccountReader:
         """the newest mark prices that came with positions"""
         self.held: set[int] = set(range(len(self.wires)))
         """symbols that may have settled funding since it was asked for; at first any"""
+        self.held_last: set[int] = set()
+        """symbols that were held when positions were read last"""
         self.unasked: set[int] = set()
         """symbols that have traded while nobody looked at positions: the same"""
         self.archived_ms = 0
@@ -215,11 +217,28 @@ class AccountReader:
         """Return what is held by symbol, and the names of contracts that are not configured."""
         data = await self.client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2)
         found, foreign = parse.positions(data, self.index)
+        await together(*(self.see_gone(k) for k in self.held_last - found.keys()))
+        self.held_last = {k for k, holding in found.items() if holding.side}
         for k, holding in found.items():
             self.marks[k] = holding.mark
             self.held.add(k)
         flat = (Holding(0, 0.0, mark) for mark in self.marks)
         return tuple(found.get(k, empty) for k, empty in enumerate(flat)), foreign
+
+    async def see_gone(self, k: int) -> None:
+        """Ask for a position that the list has no more: one that is believed to be gone loses its
+        stops. Raises UnreachableError when it is there; what says nothing of it leaves the list to
+        be believed, because a contract may be gone as well."""
+        wire = self.wires[k]
+        try:
+            data = await self.client.read("futuresPrivateGetPosition", {"symbol": wire}, weight=2)
+            held, _ = parse.positions([data], {wire: k})
+        except (RefusedError, MalformedReplyError):
+            return
+        if k in held and held[k].side:
+            raise UnreachableError(
+                f"position {wire}: {held[k].contracts:g} contracts that the list does not have"
+            )
 
     async def wallet(self) -> float:
         """Return the money without unrealised profit, USDT."""

@@ -148,6 +148,7 @@ def assemble(
     if seen is None:
         line.begin_at(state.now_ms)
     reader = AccountReader(line.client, config.symbols, line.clock, account.founded_ms)
+    reader.held_last.update(state.held)
     venue = KucoinVenue(
         line.wire,
         line.client,

@@ -275,3 +275,33 @@ def test_the_same_account_is_refused_when_it_is_flat(exchange: Simulator, tmp_pa
             drill.clock.now_ms = exchange.advance(1_000)
         with pytest.raises(LiveRefusedError, match="margin mode is CROSS"):
             drill.start()
+
+
+# Positions that are there and not on the exchange's list of them.
+
+EMPTY = {"kind": "status", "status": 200, "body": json.dumps({"code": "200000", "data": []})}
+
+
+def test_a_list_that_is_empty_takes_no_stop_away(exchange: Simulator, tmp_path: Path) -> None:
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        while not drill.state.held or drill.daemon.in_doubt() or drill.daemon.waits():
+            drill.turn()
+        rests = {order["client_id"] for order in exchange.truth()["orders"]}
+        plan(exchange, [{**EMPTY, "path": "/api/v1/positions", "times": 0}])
+        for _ in range(10):
+            drill.turn(2_000)
+        assert {order["client_id"] for order in exchange.truth()["orders"]} == rests
+        plan(exchange, [])
+        drill.run_bars(1)
+        drill.check()
+        assert drill.state.modes.name == "RUN"
+
+
+def test_nor_does_one_that_is_empty_at_a_start(exchange: Simulator, tmp_path: Path) -> None:
+    die_in_a_position(exchange, tmp_path / "s")
+    plan(exchange, [{**EMPTY, "path": "/api/v1/positions", "times": 2}])
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        assert exchange.truth()["requests"]["GET /api/v1/position"] == 1
+        drill.check()

@@ -209,3 +209,36 @@ def test_an_order_is_missing_only_when_the_exchange_says_so(known: bool) -> None
 def test_a_position_that_is_not_configured_is_in_every_read() -> None:
     exchange = Exchange(Positions=[changed(POSITION, symbol="PEPEUSDTM")])
     assert exchange.seen().foreign == ("PEPEUSDTM",)
+
+
+HELD = changed(POSITION, symbol="XBTUSDTM")
+
+
+def test_a_list_without_a_position_is_not_believed_against_the_position_itself() -> None:
+    """A list that is empty for a moment would take a position its stops away."""
+    exchange = Exchange(Positions=[HELD], Position=HELD)
+    exchange.seen()
+    exchange.lists["Positions"] = []
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="XBTUSDTM: 7 contracts"):
+            exchange.seen()
+    exchange.lists["Position"] = changed(HELD, currentQty=0, isOpen=False)
+    assert [holding.side for holding in exchange.seen().holdings] == [0]
+
+
+def test_what_the_books_hold_is_asked_for_from_the_first_read_on() -> None:
+    exchange = Exchange(Position=HELD)
+    exchange.reader.held_last = {0}
+    with pytest.raises(UnreachableError, match="XBTUSDTM: 7 contracts"):
+        exchange.seen()
+
+
+@pytest.mark.parametrize("answer", [None, {}, [], changed(HELD, symbol="ETHUSDTM")])
+def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: Any) -> None:
+    """Else a contract that is delisted, or an answer of another form, would fail every read."""
+    exchange = Exchange(Positions=[HELD], Position=answer)
+    if answer is None:
+        exchange.refused = {"Position": Verdict(Treat.REJECTED, "100003", "no such contract")}
+    exchange.seen()
+    exchange.lists["Positions"] = []
+    assert [holding.side for holding in exchange.seen().holdings] == [0]
