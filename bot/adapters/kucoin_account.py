@@ -123,7 +123,8 @@ class AccountReader:
     async def read_exposure(self) -> Exposure:
         """Return what is held and what rests, and ask for nothing else: for an emergency.
 
-        Orders first: one that trades in between is seen as a position, never as nothing.
+        Orders first: one that trades in between is seen as a position, never as nothing. What the
+        list of positions does not have is asked for by itself: a person goes by this.
 
         Raises
         ------
@@ -134,6 +135,7 @@ class AccountReader:
                 self.open_orders("futuresPrivateGetOrders", 2),
                 self.open_orders("futuresPrivateGetStopOrders", 6),
             )
+            self.held_last.update(range(len(self.wires)))
             holdings, foreign = await self.positions()
         return Exposure(holdings, (*active, *stops), foreign)
 

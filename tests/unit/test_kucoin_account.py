@@ -82,6 +82,7 @@ class Account:
             "RecentFills": self.fills[:RECENT_ROWS],
             "Fills": {"items": self.fills, "currentPage": 1, "totalPage": 1, "totalNum": 1},
             "Positions": [],
+            "Position": changed(POSITION, currentQty=0, isOpen=False),
             "AccountOverview": money,
             "OrdersOrderId": changed(
                 ORDER, id=params.get("orderId"), clientOid=self.client_id, isActive=False
@@ -261,7 +262,7 @@ def test_an_emergency_asks_for_positions_and_orders_alone() -> None:
     account = Account()
     asyncio.run(account.reader.read_exposure())
     names = {call.removeprefix("futuresPrivateGet") for call in account.asked}
-    assert names == {"Orders", "StopOrders", "Positions"}
+    assert names == {"Orders", "StopOrders", "Positions", "Position"}
 
 
 def test_an_order_that_trades_during_an_emergency_read_is_a_position() -> None:

@@ -242,3 +242,11 @@ def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: 
     exchange.seen()
     exchange.lists["Positions"] = []
     assert [holding.side for holding in exchange.seen().holdings] == [0]
+
+
+def test_an_emergency_calls_nothing_flat_that_only_the_list_does_not_have() -> None:
+    """It has seen no list before, and "flat, verified" is the end of it."""
+    exchange = Exchange(Position=HELD)
+    assert asyncio.run(exchange.reader.read_holdings())[0].side == 0
+    with pytest.raises(UnreachableError, match="XBTUSDTM: 7 contracts"):
+        asyncio.run(exchange.reader.read_exposure())
