@@ -7,20 +7,31 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
 from bot.adapters import kucoin_prompt
 from bot.adapters.kucoin_client import TOKEN_WEIGHT, KucoinClient
-from bot.adapters.kucoin_prompt import IDLE_S, LIFE_S, PING_MS, TOPIC, Prompter
+from bot.adapters.kucoin_prompt import (
+    FIRST_PAUSE_S,
+    IDLE_S,
+    LIFE_S,
+    LONGEST_PAUSE_S,
+    PING_MS,
+    TOPIC,
+    Prompter,
+)
 from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.token_bucket import WINDOW_S, Priority, TokenBucket
+from bot.core.errors import UnreachableError
 from ops.exchange.hand_clock import HandClock
 from ops.exchange.sockets import LIFE_MS, PING_TIMEOUT_MS
 from tests.support.wire_hub import LONG_S, NOW_MS, Wire, run, wire
 
 PONG_MS = 20
 """between two pings in these tests"""
+TRIES = 10
 
 
 class Listener:
@@ -200,3 +211,54 @@ def test_a_socket_is_renewed_before_its_token_ends(monkeypatch: pytest.MonkeyPat
             assert (listener.hub.opened, listener.prompter.connected) == (2, True)
 
     run(scenario())
+
+
+def test_a_socket_that_told_of_an_error_is_opened_anew() -> None:
+    """Its pongs go on, and nothing else would come until its token ends."""
+
+    async def scenario() -> None:
+        async with listening(PONG_MS) as listener:
+            listener.made.faults.add({"kind": "ws_error_frame"})
+            await listener.subscribed(2, prompts=2)
+
+    run(scenario())
+
+
+def test_what_is_pushed_is_kept_nowhere() -> None:
+    """ccxt keeps a thousand orders and trades, and more of a book, for nobody."""
+
+    async def scenario() -> None:
+        async with listening() as listener:
+            for n in range(3):
+                listener.made.order(orderId=str(n))
+            await listener.until(lambda: listener.prompts == 4)
+            ccxt = listener.client.ccxt
+            assert (ccxt.orders, ccxt.triggerOrders, ccxt.myTrades) == (None, None, None)
+
+    run(scenario())
+
+
+def test_an_exchange_without_tokens_is_asked_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of tries an hour cost the budget that stops need, and the address its welcome."""
+    monkeypatch.setattr(kucoin_prompt, "FIRST_PAUSE_S", FIRST_PAUSE_S)
+    monkeypatch.setattr(kucoin_prompt, "LONGEST_PAUSE_S", LONGEST_PAUSE_S)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == TRIES:
+            raise asyncio.CancelledError
+
+    async def no_token() -> str:
+        raise UnreachableError("no token came")
+
+    client = SimpleNamespace(ccxt=SimpleNamespace(), socket_url=no_token)
+    prompter = Prompter(client, lambda: None, Random(1), lambda: 0.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(kucoin_prompt, "asyncio", SimpleNamespace(sleep=pause))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(prompter.run())
+    wanted = [min(FIRST_PAUSE_S * 2.0**n, LONGEST_PAUSE_S) for n in range(TRIES)]
+    assert all(0.5 * want <= was < 1.5 * want for was, want in zip(pauses, wanted, strict=True))
+    assert pauses[-1] > 30.0 * FIRST_PAUSE_S

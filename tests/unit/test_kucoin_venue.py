@@ -1,5 +1,7 @@
-"""What a read of the account is not believed about: orders that are under way while it is made."""
+"""What a read of the account is not believed about: orders that are under way while it is made; and
+what becomes of an order by its answer."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -8,8 +10,13 @@ from typing import Any
 import pytest
 
 from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin_client import RefusedError
+from bot.adapters.kucoin_errors import Treat, Verdict
+from bot.adapters.kucoin_fields import MalformedReplyError
+from bot.core.errors import NoAnswerError, UnreachableError
 from bot.core.market import HOUR_MS, ContractSpec
-from bot.core.messages import CancelOrder, PlaceOrder, Role
+from bot.core.messages import CancelOrder, OrderAccepted, OrderRejected, PlaceOrder, Role
+from bot.core.observations import OutcomeUnknown
 from bot.core.reconcile import Holding, Snapshot
 
 SPEC = ContractSpec("BTC-USDT-PERP", 0.001, 0.1)
@@ -38,8 +45,11 @@ class Desk:
 
     def __init__(self) -> None:
         self.wire, self.asked = Wire(), [("",)]
-        client: Any = SimpleNamespace(errors=[])
-        reader: Any = SimpleNamespace(read=self.read, order_ids={}, wires=("XBTUSDTM",))
+        client: Any = SimpleNamespace(errors=[], send=self.send)
+        self.sent_answer: object = None
+        reader: Any = SimpleNamespace(
+            read=self.read, order_ids={}, wires=("XBTUSDTM",), learn=lambda *_: None
+        )
         clock: Any = SimpleNamespace(now=lambda: HOUR_MS)
         wire: Any = self.wire
         self.venue = KucoinVenue(
@@ -52,6 +62,12 @@ class Desk:
         async def nothing() -> None: ...
 
         return nothing()
+
+    async def send(self, call: str, body: Any, **_: Any) -> object:
+        """Answer an order; an exception is raised."""
+        if isinstance(self.sent_answer, Exception):
+            raise self.sent_answer
+        return self.sent_answer
 
     def look(self, *asked: str) -> Snapshot | None:
         return self.venue.snapshot(asked, 0, HOUR_MS)
@@ -83,3 +99,28 @@ def test_an_order_that_is_cancelled_during_a_read_is_not_told_by_it(desk: Desk) 
     seen = desk.look("cancelled", "other")
     assert seen is not None
     assert seen.asked == ("other",)
+
+
+ACCEPTED = {"orderId": "7"}
+TOLD = [
+    (ACCEPTED, OrderAccepted),
+    ({"orderId": None}, OutcomeUnknown),
+    (NoAnswerError("no usable answer"), OutcomeUnknown),
+    (MalformedReplyError("a page"), OutcomeUnknown),
+    (ZeroDivisionError("a mistake of ours"), OutcomeUnknown),
+    (UnreachableError("no connection"), OrderRejected),
+    (RefusedError(Verdict(Treat.REJECTED, "300003", "no money")), OrderRejected),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), TOLD)
+def test_only_what_proves_that_an_order_is_not_there_is_a_refusal(
+    desk: Desk, answer: object, told: type
+) -> None:
+    """One that is taken for refused and has traded is a position that nobody stops."""
+    desk.sent_answer = answer
+    asyncio.run(desk.venue._place(SENT))
+    event = desk.venue.poll(HOUR_MS)
+    assert type(event) is told
+    if isinstance(event, OrderRejected):
+        assert event.local is isinstance(answer, UnreachableError)
