@@ -71,6 +71,7 @@ class KucoinClient:
         self.rng = rng if rng is not None else Random()
         self.monotonic = monotonic
         self.ccxt = kucoin_class(slim=slim)(_settings(site, credentials))
+        self.ccxt.options["partner"] = {}  # given with the rest it is merged, and is ccxt's own
         self.ccxt.nonce = clock.now
         self.ccxt.on_rest_response = self._heard
         self.session: aiohttp.ClientSession | None = None
@@ -284,7 +285,7 @@ def _settings(site: Site, credentials: Credentials | None) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "enableRateLimit": False,  # the bucket counts
         "timeout": int(site.timeout_s * 1000),
-        "options": {"uta": False, "hf": False, "partner": {}},
+        "options": {"uta": False, "hf": False},
         "urls": {
             "api": {
                 **dict.fromkeys(("futuresPublic", "futuresPrivate"), site.futures_url),

@@ -21,6 +21,7 @@ from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
+from bot.core.market import HOUR_MS, MINUTE_MS
 from bot.core.messages import Command, Operator, Tick
 from bot.core.state import State
 from bot.shell.account_file import (
@@ -34,6 +35,7 @@ from bot.shell.assemble import Base, Bot, check_kind, make_folder, open_base, re
 from bot.shell.build import build_world
 from bot.shell.clocks import LiveClock
 from bot.shell.config import Config
+from bot.shell.config_rules import is_loopback
 from bot.shell.engine import Engine
 from bot.shell.exchange_line import Line, connect
 from bot.shell.live_checks import (
@@ -111,6 +113,18 @@ def check_same(
         )
 
 
+def check_time(state_dir: Path, config: Config, known_ms: int, now_ms: int) -> None:
+    """Raise InputError when a simulator was started anew: its market is before what the bot has
+    seen, so that nothing would be due for hours. On KuCoin a start is never refused for a time."""
+    exchange = config.exchange
+    if is_loopback(exchange.futures_url) and known_ms - now_ms > MINUTE_MS * exchange.speed:
+        raise InputError(
+            f"{state_dir}: expected a market that has gone on, was one that is "
+            f"{(known_ms - now_ms) / HOUR_MS:.1f} h before it: the simulator was started anew; use "
+            "another --state"
+        )
+
+
 def assemble(
     config: Config,
     credentials: Credentials,
@@ -147,6 +161,8 @@ def assemble(
             begin_anew(state, account.founded_ms)
     if seen is None:
         line.begin_at(state.now_ms)
+    else:
+        check_time(base.state_dir, config, state.now_ms, line.clock.now())
     reader = AccountReader(line.client, config.symbols, line.clock, account.founded_ms)
     reader.held_last.update(state.held)
     venue = KucoinVenue(

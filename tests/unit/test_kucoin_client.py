@@ -81,6 +81,17 @@ def line(addresses: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator
     made.close()
 
 
+def test_what_ccxt_would_do_by_itself_is_switched_off(line: Line) -> None:
+    """It paces what our budget has let go, calls other hosts, and signs for a broker of its own."""
+    ccxt = line.client.ccxt
+    assert ccxt.enableRateLimit is False
+    assert (ccxt.options["uta"], ccxt.options["hf"]) == (False, False)
+    for host, api in (("futures", "futuresPrivate"), ("spot", "private")):
+        names = ccxt.sign("positions", [api, "private"], "GET")["headers"]
+        assert "KC-API-SIGN" in names, host
+        assert [name for name in names if "PARTNER" in name.upper()] == [], host
+
+
 @pytest.mark.parametrize(
     "fault",
     [

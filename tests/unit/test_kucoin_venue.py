@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin_bars import BarFeed, Bars
 from bot.adapters.kucoin_client import RefusedError
 from bot.adapters.kucoin_errors import Treat, Verdict
 from bot.adapters.kucoin_fields import MalformedReplyError
@@ -40,17 +41,34 @@ class Wire:
         return future.result(0.0)
 
 
+class NoBars:
+    """A source that is not asked."""
+
+    def bars(self, symbol: int, from_ms: int, to_ms: int) -> "Future[Bars]":
+        raise AssertionError
+
+    def traded_ms(self, symbol: int) -> "Future[int]":
+        raise AssertionError
+
+    def name(self, symbol: int) -> str:
+        raise AssertionError
+
+
 class Desk:
     """A venue whose reads are written down."""
 
     def __init__(self) -> None:
         self.wire, self.asked = Wire(), [("",)]
-        client: Any = SimpleNamespace(errors=[], send=self.send)
+        client: Any = SimpleNamespace(errors=[], send=self.send, cancel=self.note_cancel)
+        client.sync_clock = self.note_sync
+        self.cancelled: list[tuple[str, Any]] = []
+        self.synced = 0
         self.sent_answer: object = None
         reader: Any = SimpleNamespace(
             read=self.read, order_ids={}, wires=("XBTUSDTM",), learn=lambda *_: None
         )
-        clock: Any = SimpleNamespace(now=lambda: HOUR_MS)
+        self.now_ms = HOUR_MS
+        clock: Any = SimpleNamespace(now=lambda: self.now_ms)
         wire: Any = self.wire
         self.venue = KucoinVenue(
             wire, client, reader, [SPEC], HOUR_MS, clock, monotonic=lambda: 100.0
@@ -68,6 +86,13 @@ class Desk:
         if isinstance(self.sent_answer, Exception):
             raise self.sent_answer
         return self.sent_answer
+
+    async def note_cancel(self, call: str, params: Any) -> None:
+        self.cancelled.append((call.removeprefix("futuresPrivateDeleteOrders"), params))
+
+    async def note_sync(self) -> None:
+        self.synced += 1
+        raise UnreachableError("one question is enough here")
 
     def look(self, *asked: str) -> Snapshot | None:
         return self.venue.snapshot(asked, 0, HOUR_MS)
@@ -124,3 +149,42 @@ def test_only_what_proves_that_an_order_is_not_there_is_a_refusal(
     assert type(event) is told
     if isinstance(event, OrderRejected):
         assert event.local is isinstance(answer, UnreachableError)
+
+
+def test_an_order_is_cancelled_by_the_name_that_is_known(desk: Desk) -> None:
+    """By ours where no answer came; KuCoin wants the contract with it."""
+    wish = CancelOrder("sent", 0)
+    asyncio.run(desk.venue._cancel(wish))
+    desk.venue.reader.order_ids["sent"] = "7"
+    asyncio.run(desk.venue._cancel(wish))
+    assert desk.cancelled == [
+        ("ClientOrderClientOid", {"clientOid": "sent", "symbol": "XBTUSDTM"}),
+        ("OrderId", {"orderId": "7"}),
+    ]
+
+
+def test_the_clock_is_measured_again_and_again(desk: Desk) -> None:
+    """The host's drifts within hours, and what is signed 5 s late is refused."""
+    asyncio.run(desk.venue._keep_up())
+    asyncio.run(desk.venue._keep_up())
+    assert desk.synced == 2
+
+
+def test_a_bar_is_not_decided_on_before_what_it_did_to_positions_was_read(desk: Desk) -> None:
+    """A stop was hit inside it: the decision would be about a position that is gone."""
+    feed = BarFeed(NoBars(), 1, HOUR_MS, 5_000, 1, HOUR_MS, HOUR_MS)
+    desk.venue.follow(feed)
+    desk.now_ms = feed.end_ms - 1
+    desk.look()
+    desk.answer()
+    desk.look()
+    feed.known_ms = [feed.end_ms]
+    assert not feed.complete()
+    assert not desk.venue.bar_waits()
+    desk.now_ms = feed.end_ms
+    assert desk.venue.bar_waits()
+    desk.look()
+    desk.answer()
+    desk.look()
+    assert feed.complete()
+    assert not desk.venue.bar_waits()

@@ -1,12 +1,14 @@
 """What a start of the live bot makes of what it was told."""
 
+from pathlib import Path
+
 import pytest
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.core.errors import UnreachableError
-from bot.core.market import ContractSpec
+from bot.core.errors import InputError, UnreachableError
+from bot.core.market import MINUTE_MS, ContractSpec
 from bot.shell.config import load_config
-from bot.shell.live import first_look
+from bot.shell.live import check_time, first_look
 from bot.shell.live_checks import (
     Account,
     LiveRefusedError,
@@ -116,3 +118,13 @@ def test_a_first_start_that_is_stopped_does_not_try_again() -> None:
     with Stop() as stop, pytest.raises(UnreachableError, match="a first start needs it"):
         first_look(look, stop, known=False)
     assert tried == [1]
+
+
+def test_a_simulator_that_was_started_anew_is_another_market() -> None:
+    """Nothing would be due until its market has come that far again."""
+    urls = [f"exchange.{name}_url={SIMULATOR}" for name in ("futures", "spot")]
+    rehearsal = load_config(None, [*urls, "exchange.speed=10"])
+    with pytest.raises(InputError, match=r"s: .* 2\.5 h before it: .* another --state"):
+        check_time(Path("s"), rehearsal, NOW_MS + 150 * MINUTE_MS, NOW_MS)
+    check_time(Path("s"), rehearsal, NOW_MS + 10 * MINUTE_MS, NOW_MS)
+    check_time(Path("s"), CONFIG, NOW_MS + 150 * MINUTE_MS, NOW_MS)
