@@ -37,7 +37,8 @@ The folder of --credentials holds three files, each mode 0600: kucoin_key, kucoi
 kucoin_passphrase. The key needs the rights General and Futures and no right to withdraw.
 
 exit codes: 0 stopped in order; 2 bad input; 75 try again (another bot runs, the exchange cannot be
-reached, memory); 77 credentials missing or refused; 78 the account is not as live trading needs it
+reached, a contract has changed, the metrics port is taken, memory); 77 credentials missing or
+refused; 78 the account is not as live trading needs it
 """
 
 

@@ -142,7 +142,9 @@ def assemble(
     account = known or found(config, credentials, line, base, seen)
     specs = newest(account.specs, seen) if seen is not None else account.specs
     if specs != account.specs:
-        log.warning("contracts have changed: %s", changed(account.specs, specs))
+        text = f"contracts have changed: {changed(account.specs, specs)}"
+        log.warning(text)
+        tell(base.state_dir, "WARNING", "contracts_changed", text, line.clock.now())
     new = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
     if new != account:
         account = new  # an emergency has no configuration and goes by this file

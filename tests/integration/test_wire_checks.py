@@ -12,12 +12,14 @@ import pytest
 from bot.adapters import kucoin_client
 from bot.adapters.kucoin import ContractsChangedError
 from bot.adapters.kucoin_fields import wire_symbol
+from bot.adapters.kucoin_site import Site
 from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
 from bot.shell import live_checks
+from bot.shell.exchange_line import connect
 from bot.shell.live_checks import LiveRefusedError
-from tests.support.wire import Simulator, simulator
-from tests.support.wire_drills import WireDrill, plan
+from tests.support.wire import KEYS, Simulator, simulator
+from tests.support.wire_drills import WireDrill, drill_config, plan
 from tests.support.wire_fault_drill import MARKET, STARTS, SYMBOLS
 
 type Plain = dict[str, Any]
@@ -51,6 +53,12 @@ def die_in_a_position(exchange: Simulator, folder: Path) -> list[str]:
         while not (held := state.held) or drill.daemon.in_doubt() or drill.daemon.waits():
             drill.turn()
         return [state.symbols[k] for k in held]
+
+
+def told_of(folder: Path, kind: str) -> list[Plain]:
+    """Return the messages of a kind that were left for people."""
+    told = [json.loads(path.read_text()) for path in (folder / "outbox").glob("*.json")]
+    return [one for one in told if one["kind"] == kind]
 
 
 # Orders that the exchange checks and does not place.
@@ -221,6 +229,10 @@ def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
         assert drill.venue.specs[drill.state.symbols.index(held)].tick == 0.5
+    [told] = told_of(tmp_path / "s", "contracts_changed")
+    assert told["severity"] == "WARNING"
+    assert held in told["body"]
+    assert "tick=0.5" in told["body"]
 
 
 # What refuses a flat account halts a bot that holds something.
@@ -254,8 +266,7 @@ def test_a_bot_that_holds_something_protects_it_and_is_halted(
         assert {order["symbol"] for order in exchange.truth()["orders"]} == {held}
         assert drill.state.modes.name == "HALT"
         assert set(drill.state.modes.causes) == {Cause.OPERATOR_HALT}
-        told = [json.loads(path.read_text()) for path in (tmp_path / "s/outbox").glob("*.json")]
-        [told] = [one for one in told if one["kind"] == "account_unfit"]
+        [told] = told_of(tmp_path / "s", "account_unfit")
         assert told["severity"] == "CRITICAL"
         assert all(said in told["body"] for said in SAID)
         drill.run_bars(2)
@@ -305,3 +316,14 @@ def test_nor_does_one_that_is_empty_at_a_start(exchange: Simulator, tmp_path: Pa
         drill.start()
         assert exchange.truth()["requests"]["GET /api/v1/position"] == 1
         drill.check()
+
+
+def test_a_start_compares_the_clock_of_the_host(exchange: Simulator) -> None:
+    """Not with a simulator, which plays another year; so this one is taken for KuCoin."""
+    config = drill_config(exchange)
+    line = connect(config, KEYS)
+    try:
+        line.site = Site()
+        assert any("the host's clock is off by" in reason for reason in line.look(config).refusals)
+    finally:
+        line.close()
