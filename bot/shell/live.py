@@ -21,6 +21,7 @@ from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
+from bot.core.kernel.prices import round_near
 from bot.core.market import HOUR_MS, MINUTE_MS
 from bot.core.messages import Command, Operator, Tick
 from bot.core.state import State
@@ -52,6 +53,7 @@ from bot.shell.stop import Stop
 
 log = logging.getLogger("radbot")
 FOUND_TRIES = 4
+GRID_ERROR = 1e-6  # of a tick; less is the price itself
 COVER_S = 4.0  # a start waits this long for the stops of open positions to be acknowledged
 
 
@@ -161,6 +163,7 @@ def assemble(
             account = replace(account, founded_ms=line.clock.now())
             write_account(base.state_dir, account)
             begin_anew(state, account.founded_ms)
+    keep_to_grid(state)
     if seen is None:
         line.begin_at(state.now_ms)
     else:
@@ -236,6 +239,18 @@ def with_deposit(state: State, wallet: float) -> State:
     account.deposits = account.cash = account.equity = wallet
     account.peak_equity = account.day_equity = wallet
     return state
+
+
+def keep_to_grid(state: State) -> None:
+    """Let the levels of open positions be prices of their contract, whose tick may have changed:
+    at any other no stop can be placed."""
+    for k in state.held:
+        pos, spec = state.world.positions[k], state.world.specs[k]
+        for name in ("stop_price", "target_price"):
+            level = getattr(pos, name)
+            near = max(round_near(level, spec), spec.tick)
+            if level > 0.0 and abs(near - level) > GRID_ERROR * spec.tick:
+                setattr(pos, name, near)
 
 
 def live_source(account: AccountFile) -> Source:

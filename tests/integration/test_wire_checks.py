@@ -215,7 +215,7 @@ def test_a_contract_that_is_paused_just_now_does_not_hold_up_a_start(
 
 
 def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
-    exchange: Simulator, tmp_path: Path
+    exchange: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     [held] = die_in_a_position(exchange, tmp_path / "s")
     plan(exchange, [{"kind": "outage"}])
@@ -228,7 +228,14 @@ def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
         assert exchange.truth()["requests"].get("POST /api/v1/orders") == sent
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
-        assert drill.venue.specs[drill.state.symbols.index(held)].tick == 0.5
+        k = drill.state.symbols.index(held)
+        assert drill.venue.specs[k].tick == 0.5
+        # A stop at a level of the old grid could not be sent.
+        assert drill.state.world.positions[k].stop_price % 0.5 == 0.0
+        drill.run_bars(1)
+        drill.check()
+    assert drill.replayed() > 0
+    assert "expected a multiple of" not in caplog.text
     [told] = told_of(tmp_path / "s", "contracts_changed")
     assert told["severity"] == "WARNING"
     assert held in told["body"]
