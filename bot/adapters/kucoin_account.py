@@ -284,7 +284,8 @@ class AccountReader:
 
         The lists are newest first; what traded within one ms stays in its order.
         """
-        for row in sorted(rows[::-1], key=parse.fill_ms):
+        oldest_first = rows[::-1]
+        for row in sorted(oldest_first, key=parse.fill_ms):
             # What is too old or known costs no question, and cannot fail the read.
             time = parse.fill_ms(row)
             old = time < since_ms or time <= self.founded_ms
