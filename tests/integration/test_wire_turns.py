@@ -1,11 +1,12 @@
-"""A position that is turned around over the wire: by another bot, and while the bot is down or in
-the middle of its read (DESIGN section 5).
+"""A position that is turned around over the wire: by another bot, by a late entry of our own, and
+while the bot is down or in the middle of its read (DESIGN section 5).
 
 A person who does it is a row of the fault matrix ("flipped by hand", test_wire_faults.py).
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,21 @@ from bot.adapters import kucoin_client
 from bot.core.messages import Effect, Event, Level, Notice, OrderFilled, PlaceOrder, Role
 from bot.core.modes import Cause
 from tests.support.wire import Simulator, simulator
-from tests.support.wire_drills import WireDrill
+from tests.support.wire_drills import WireDrill, drill_config, plan
 from tests.support.wire_fault_drill import AGREED_MS, MARKET, STARTS
 
-MOST_TURNS = 2_000
+MOST_MS = 30 * 60_000
+"""until what is waited for has come"""
+LONG_MS = 4_000
+BTC = "BTC-USDT-PERP"
+SCRIPT = (0.1, 0.3, 0.3, *(-0.01 for _ in range(18)), *(-0.3 for _ in range(20)))
+"""percent in each bar: it rises, rests for longer than a symbol whose entry was lost, and falls"""
+FOLLOWING = (
+    *("stops.min=0.05", "stops.max=0.05", "warmup_bars=20"),
+    *("momentum.period=8", "momentum.entry=0.5", "momentum.exit=-100.0", "momentum.reward=10.0"),
+    *(f'symbols=["{BTC}"]', 'strategies=["momentum"]'),
+)
+"""settings of a bot that enters long in the rise and short in the fall, and does not leave"""
 
 
 class Crash(BaseException):
@@ -27,8 +39,8 @@ class Crash(BaseException):
 class Turned(WireDrill):
     """A bot on an account on which others trade, too."""
 
-    def __init__(self, folder: Path, exchange: Simulator) -> None:
-        super().__init__(folder, exchange)
+    def __init__(self, folder: Path, exchange: Simulator, *settings: str) -> None:
+        super().__init__(folder, exchange, config=drill_config(exchange, *settings))
         self.shared = True
         self.sent: list[PlaceOrder] = []
         self.told: list[Notice] = []
@@ -42,12 +54,12 @@ class Turned(WireDrill):
         if self.crash and isinstance(event, OrderFilled) and not self.ours(event.client_id):
             raise Crash
 
-    def until(self, true: Callable[[], bool]) -> None:
-        for _ in range(MOST_TURNS):
-            if true():
-                return
-            self.turn()
-        raise AssertionError("it never came")
+    def until(self, true: Callable[[], bool], by_ms: int = 0) -> None:
+        """Let time pass, in steps of `by_ms` where they are given, until something is true."""
+        end_ms = self.clock.now_ms + MOST_MS
+        while not true():
+            assert self.clock.now_ms < end_ms, "it never came"
+            self.turn(by_ms)
 
     def settle(self) -> None:
         """Let books and exchange agree on what is ours for a while."""
@@ -158,3 +170,48 @@ def test_a_restart_in_the_middle_of_it_agrees(
         check_turned(again, k, held - int(1.5 * held))
         again.close()
         assert again.replayed() > 0
+
+
+@pytest.mark.parametrize("depth", [10_000, 30])
+def test_a_late_entry_of_ours_turns_our_position_around_and_is_covered(
+    depth: int, tmp_path: Path
+) -> None:
+    """It never came, was given up, and comes when the opposite of it is held; half of the money has
+    been withdrawn meanwhile, so that it is larger. It trades at once, or in three parts."""
+    (tmp_path / "script.csv").write_text("\n".join((BTC, *map(str, SCRIPT), "")))
+    words = ("--market", "synthetic", "--symbols", BTC, "--seed", "2", "--speed", "step")
+    script = ("--history", "100", "--script", str(tmp_path / "script.csv"))
+    with (
+        simulator(*words, *script, "--depth", str(depth)) as exchange,
+        closing(Turned(tmp_path / "s", exchange, *FOLLOWING)) as drill,
+    ):
+        drill.start()
+        lose = {"kind": "drop_before", "method": "POST", "role": "entry", "times": 0}
+        plan(exchange, [lose])
+        drill.until(lambda: bool(drill.state.ended))
+        plan(exchange, [])
+        [lost] = [order.request for order in drill.state.ended.values()]
+        exchange.ask("outside", {"do": "transfer", "amount": -5_000.0})
+        pos = drill.state.world.positions[0]
+        drill.until(lambda: pos.side == -lost.side and drill.covered(), LONG_MS)
+        drill.settle()
+        before = pos.contracts
+        assert before < lost.contracts
+        drill.sent.clear()
+        drill.told.clear()
+        # As it was, but for its price: the market has gone on.
+        mark = float(round(drill.state.world.symbols[0].mark * (1.0 + 0.02 * lost.side)))
+        drill.venue.submit(replace(lost, price=mark), drill.clock.now_ms)
+        drill.until(lambda: pos.side == lost.side and drill.covered())
+        drill.settle()
+        assert pos.contracts == lost.contracts - before
+        [held] = exchange.truth()["positions"]
+        assert (held["side"], held["contracts"]) == (lost.side, pos.contracts)
+        assert drill.state.modes.causes == {}
+        assert drill.state.world.symbols[0].locked == 1
+        assert "emergency_fill" in {notice.kind for notice in drill.told}
+        assert drill.kinds() == set()
+        assert {(o.role, o.side) for o in drill.sent} >= {(Role.STOP, -lost.side)}
+        assert all(o.side == -lost.side for o in drill.sent if o.role is not Role.STOP)
+        drill.close()
+        assert drill.replayed() > 0
