@@ -4,11 +4,7 @@ from dataclasses import replace
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.accounting import book_entry, book_funding, book_reduce
-from bot.core.kernel.codes import (
-    EXIT,
-    FLAT,
-    SIDE_NAMES,
-)
+from bot.core.kernel.codes import EXIT, FLAT, SIDE_NAMES
 from bot.core.kernel.decide import want_reference_entry
 from bot.core.kernel.records import Position, World
 from bot.core.late import revive, take_back, turns

@@ -2,9 +2,9 @@
 the position that they build is covered like any other.
 """
 
-from bot.core.kernel.codes import ENTRY, NO_INTENT
 from bot.core.messages import OrderFilled, Role
 from bot.core.orders import Order, Status
+from bot.core.protect import settle_intent
 from bot.core.state import State
 
 
@@ -26,8 +26,7 @@ def take_back(state: State, order: Order) -> Order:
     order.status = Status.UNRESOLVED
     intent = state.world.intents[order.symbol]
     intent.side, intent.leverage = order.request.side, order.request.leverage
-    if intent.kind == NO_INTENT:  # an exit under way stays
-        intent.kind = ENTRY
+    settle_intent(state, order.symbol)  # an exit under way stays
     return order
 
 

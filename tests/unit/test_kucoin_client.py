@@ -264,6 +264,13 @@ def test_a_key_of_an_ipv4_address_never_goes_out_over_ipv6(line: Line, ipv4: boo
     line.wire.run(client.close(), 5.0)
 
 
+def test_ccxt_never_asks_by_itself_what_kind_of_account_it_is(line: Line) -> None:
+    """Its answer would turn every call into that of another product; a start asks (live_checks)."""
+    before = line.control.truth()["requests"]
+    assert line.wire.run(line.client.ccxt.is_uta_enabled(), 5.0) is False
+    assert line.control.truth()["requests"] == before
+
+
 def test_nobody_listens(line: Line) -> None:
     site = Site("http://127.0.0.1:9", "http://127.0.0.1:9", TIMEOUT_S)
     keys = Credentials(KEY.key, KEY.secret, KEY.passphrase)

@@ -188,3 +188,12 @@ def test_a_bar_is_not_decided_on_before_what_it_did_to_positions_was_read(desk: 
     desk.look()
     assert feed.complete()
     assert not desk.venue.bar_waits()
+
+
+def test_the_read_after_a_cancellation_tells_of_it(desk: Desk) -> None:
+    desk.venue.cancel(CancelOrder("cancelled", 0), HOUR_MS)
+    assert desk.look("cancelled") is None
+    desk.answer()
+    seen = desk.look("cancelled")
+    assert seen is not None
+    assert seen.asked == ("cancelled",)

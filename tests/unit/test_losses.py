@@ -4,7 +4,7 @@ import pytest
 
 from bot.core.kernel.codes import FLAT
 from bot.core.losses import CONFIRM_MS, equity_at, recent_peak
-from bot.core.messages import Condition, Effect, Role
+from bot.core.messages import Command, Condition, Effect, Role
 from bot.core.modes import Cause
 from bot.core.reconcile import Holding, Snapshot, reconcile
 from bot.core.state import ERROR_BURST
@@ -90,6 +90,15 @@ def test_a_mark_that_was_wrong_for_a_moment_kills_nothing() -> None:
     seen_at(desk, bad)
     assert Cause.DRAWDOWN not in desk.state.modes.causes
     assert desk.state.world.positions[0].side != FLAT
+
+
+def test_a_loss_that_a_person_has_looked_at_is_no_first_sight_of_the_next_one() -> None:
+    desk = in_a_trade()
+    seen_at(desk, mark_of_loss(desk, 0.16))
+    desk.say(Command.RESUME, "looked at")
+    desk.wait(CONFIRM_S)
+    seen_at(desk, mark_of_loss(desk, 0.3))
+    assert Cause.DRAWDOWN not in desk.state.modes.causes
 
 
 def test_the_fast_drawdown_is_from_the_peak_within_its_window() -> None:

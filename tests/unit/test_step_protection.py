@@ -136,6 +136,21 @@ def test_a_stop_that_the_exchange_cancels_is_placed_again() -> None:
     assert (stop.role, stop.contracts, stop.price) == (Role.STOP, 10.0, STOP_PRICE)
 
 
+def test_a_stop_that_is_being_cancelled_is_not_relied_on() -> None:
+    """Its level and size would do: the target has taken as much as the entry's second part gave."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    for contracts, stop in ((4.0, "#2"), (6.0, "#4")):
+        desk.fill("entry", contracts, ENTRY_PRICE)
+        desk.accept(stop)
+    desk.accept("#5")
+    desk.fill("#5", 6.0, 104.0)
+    desk.wait(60)
+    [stop] = placed(desk.cancelled("#4"), Role.STOP)
+    assert (stop.contracts, stop.price) == (4.0, desk.position.stop_price)
+
+
 def test_cover_in_time_ends_the_alarm() -> None:
     desk = Desk()
     desk.bars(101.0)

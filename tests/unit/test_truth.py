@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from bot.core.kernel.accounting import mark_equity
-from bot.core.kernel.codes import EXTERNAL, STOP
+from bot.core.kernel.codes import EXIT, EXTERNAL, STOP
 from bot.core.messages import (
     CancelOrder,
     Command,
@@ -94,6 +95,57 @@ def test_an_order_found_resting_was_accepted() -> None:
     seen(desk, read(desk, open_orders=(report,), reports={"t-1-entry": report}))
     assert desk.state.orders["t-1-entry"].status is Status.OPEN
     assert desk.state.world.symbols[0].locked == 0
+
+
+def test_an_answer_that_comes_after_all_ends_the_doubt() -> None:
+    desk = sent()
+    desk.feed(OrderAccepted(desk.now, "t-1-entry"))
+    assert desk.state.world.symbols[0].locked == 0
+
+
+def test_a_fill_ends_the_doubt_about_an_order() -> None:
+    desk = in_a_trade()
+    desk.feed(OutcomeUnknown(desk.now, "t-3-target"))
+    lost = read(desk, reports={"t-2-stop": OrderReport("t-2-stop", 0, True)})
+    seen(desk, lost)
+    assert desk.state.world.symbols[0].locked == 1
+    desk.fill("target", 4.0, 104.0)
+    assert desk.state.world.symbols[0].locked == 0
+
+
+def test_the_records_of_one_read_are_booked_by_time() -> None:
+    """The exchange lists the newest first: an exit booked before its entry is somebody else's."""
+    desk = sent()
+    opened = OrderFilled(desk.now - 2, "t-1-entry", "f1", 10.0, ENTRY_PRICE, 0.6, 0, 1)
+    closed = OrderFilled(desk.now - 1, "web-1", "w1", 10.0, 100.0, 0.6, 0, -1)
+    told = read(
+        desk,
+        entries=(closed, opened),
+        reports={"t-1-entry": OrderReport("t-1-entry", 0, False, 10.0)},
+        holdings=(Holding(0, 0.0, 0.0),),
+    )
+    seen(desk, told)
+    assert [trade.exit_price for trade in desk.trades] == [100.0]
+    assert desk.state.puzzles == {}
+
+
+@pytest.mark.parametrize("role", ["entry", "exit"])
+def test_a_position_that_an_order_is_changing_is_not_in_doubt(role: str) -> None:
+    """A read that is older or newer than what was booked proves nothing."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    desk.accept("stop")
+    if role == "exit":
+        desk.cancelled("entry")
+        desk.say(Command.CLOSE, "drill", 0)
+        desk.accept("exit")
+    for _ in range(2):
+        assert kinds(seen(desk, read(desk, holdings=(Holding(1, 4.0, 100.0),)))) == []
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert desk.position.contracts == 6.0
+    assert desk.state.guards[0].differs == 0
 
 
 def test_an_order_found_filled_is_booked_and_protected() -> None:
@@ -232,6 +284,18 @@ def test_a_fill_of_a_cancelled_entry_that_is_told_late_is_covered() -> None:
     assert (desk.position.contracts, stop.contracts) == (8.0, 8.0)
 
 
+def test_an_exit_under_way_stays_wanted_when_its_entry_trades_after_all() -> None:
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    desk.accept("stop")
+    desk.cancelled("entry")
+    desk.say(Command.CLOSE, "drill", 0)
+    desk.feed(OrderFilled(desk.now, "t-1-entry", "late", 2.0, ENTRY_PRICE, 0.1, 0, 1))
+    assert desk.state.world.intents[0].kind == EXIT
+
+
 @pytest.mark.parametrize("opened", [True, False])
 def test_a_fill_of_a_cancelled_entry_that_is_told_after_the_opposite_one_reduces_it(
     opened: bool,
@@ -267,6 +331,20 @@ def test_a_stop_that_may_be_lost_is_replaced_at_once() -> None:
     [second] = placed(effects)
     assert placed(desk.feed(OutcomeUnknown(desk.now, second.client_id))) == []
     assert [order.role for order in placed(desk.wait(2))] == [Role.STOP]
+
+
+def test_tries_that_are_in_doubt_come_more_and_more_slowly() -> None:
+    """Each of them is asked for by every read."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    begin, tries = desk.now, []
+    for _ in range(40):
+        for name in [n for n, o in desk.state.orders.items() if o.status is Status.SENT]:
+            desk.feed(OutcomeUnknown(desk.now, name))
+        tries += [(desk.now - begin) // 1_000 for _ in placed(desk.wait(1), Role.EXIT)]
+    pauses = [later - sooner for sooner, later in pairwise(tries)]
+    assert pauses[:6] == [1, 2, 3, 4, 5, 5]
 
 
 def test_tries_end_while_the_exchange_is_out_of_reach_and_go_on_as_soon_as_it_is_there() -> None:
@@ -354,6 +432,14 @@ def test_the_late_fill_of_a_close_by_hand_is_not_booked_twice() -> None:
     assert desk.state.covered(0) >= 6.0
     assert equity_of(desk) == pytest.approx(before - 4.0 * 0.5 - 0.3)
     assert kinds(desk.feed(replace(closed, fill_id="w2"))) == ["external_position_change"]
+    assert desk.position.contracts == 2.0
+
+
+def test_a_word_that_comes_too_late_is_about_something_else() -> None:
+    desk = followed(Holding(1, 6.0, 100.0))
+    desk.wait(LATE_MS // 1_000)
+    closed = OrderFilled(desk.now, "web-1", "w1", 4.0, 99.5, 0.3, 0, -1)
+    assert kinds(desk.feed(closed)) == ["external_position_change"]
     assert desk.position.contracts == 2.0
 
 
