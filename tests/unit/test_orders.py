@@ -20,6 +20,7 @@ from bot.core.orders import (
     Status,
     Trigger,
     client_id,
+    is_ours,
 )
 
 STOP = PlaceOrder("t-1-stop", 0, Role.STOP, -1, 5.0, 99.0, 8.0)
@@ -192,3 +193,10 @@ def test_close_names_its_symbol() -> None:
     assert Operator(1, Command.CLOSE, "drill", symbol=0).symbol == 0
     with pytest.raises(InvariantError):
         Operator(1, Command.CLOSE, "drill")
+
+
+def test_an_order_is_ours_by_the_whole_name_of_the_installation() -> None:
+    """Another bot's may begin with the same letters: its fills would be booked as ours."""
+    assert is_ours("r1a", "r1a-3-entry")
+    assert is_ours("r1a", "r1a-e170406720000003-exit")
+    assert not any(is_ours("r1a", name) for name in ("r1ab-3-entry", "r1a", "r1", "ar1a-3-entry"))
