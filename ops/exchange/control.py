@@ -42,6 +42,8 @@ async def truth(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
         "now_ms": now,
         "wallet": ledger.wallet,
         "equity": ledger.equity(),
+        "depth": int(market.exchange.depth),
+        "quote_ms": market.quote_ms,
         "orders": [true_view(order) for order in account.live.values()],
         "positions": [
             {

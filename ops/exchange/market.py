@@ -78,6 +78,7 @@ class Market:
         )
         self.status = ["Open" for _ in specs]
         self.quotes_a_bar = 3 * setting.steps + 1
+        self.quote_ms = source.timeframe_ms // (3 * setting.steps)
         self.candles = CandleStore(specs, source.timeframe_ms, self.quotes_a_bar)
         self.path = QuotePath(specs, source.timeframe_ms, setting.steps, setting.mark_pull)
         self.trades: list[deque[PublicTrade]] = [deque(maxlen=KEPT_TRADES) for _ in specs]

@@ -19,12 +19,12 @@ from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
 from ops.research.bench_process import resident_mb
 from tests.support.counts import Count
+from tests.support.cover import MOST_UNCOVERED_MS
 from tests.support.notify_socket import NotifySocket
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 from tests.support.wire import Simulator, credentials_folder, simulator
 from tests.support.wire_crash import HECTIC, MARKET, ROW
 from tests.support.wire_drills import (
-    MOST_UNCOVERED_MS,
     SETTINGS,
     TURNS,
     Plain,

@@ -22,6 +22,7 @@ from bot.core.messages import Role
 from bot.core.modes import Cause
 from bot.shell import daemon, live
 from bot.shell.untold import tell_untold
+from tests.support.cover import wire_held, wire_stops
 from tests.support.crash import forked, in_child
 from tests.support.lasting import check_told
 from tests.support.wire import Simulator
@@ -228,17 +229,14 @@ def start(drill: WireDrill) -> None:
 
 
 def see_covered(drill: WireDrill) -> None:
-    """See on the exchange that every position rests under stops of ours of its size; one that an
-    entry is still building has its turn later."""
+    """See on the exchange that every position rests under stops of ours that protect all of it, or
+    that they have been taken and are about to rest: time stands still here. One that an entry is
+    still building has its turn later."""
     truth, state = drill.exchange.truth(), drill.state
-    stops: Counter[str] = Counter()
-    for order in truth["orders"]:
-        if order["role"] == "stop" and drill.ours(order["client_id"]):
-            stops[order["symbol"]] += order["contracts"] - order["filled"]
-    for position in truth["positions"]:
-        symbol = position["symbol"]
+    stops = wire_stops(truth, state.installation, in_transit=True)
+    for symbol, held in wire_held(truth).items():
         building = state.live_orders(state.symbols.index(symbol), Role.ENTRY)
-        assert building or stops[symbol] >= position["contracts"], position
+        assert building or drill.cover.covers(stops.get(symbol, ()), held), (held, stops)
 
 
 def settle(drill: WireDrill) -> None:

@@ -8,6 +8,7 @@ does not matter there.
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry
 from bot.shell.venue import LastingVenue
 from ops.exchange.hand_clock import HandClock
+from tests.support.cover import CoverJudge, Held, wire_held, wire_quotes, wire_stops
 from tests.support.hand_bucket import HandBucket, HandClient
 from tests.support.lasting import BUSY
 from tests.support.shares import Share, our_share
@@ -44,11 +46,6 @@ SOON_MS = 300
 MOST_STEP_MS = 10_000
 TURNS = 12
 """the loop turns at most so often within one instant"""
-MOST_UNCOVERED_MS = 20_000
-"""closed after 15 s (DESIGN section 5), and a turn or two for the exit"""
-MOST_LEAVING_MS = 40_000
-"""the exit is out and the market takes its time: 10,000 contracts at a quote, a quote in some 6 s,
-positions of 40,000"""
 TIMEOUT_S = 0.5
 SETTINGS = (
     *BUSY,
@@ -84,7 +81,7 @@ def drill_config(exchange: Simulator, *more: str) -> Config:
 def make_parts[V: LastingVenue](bot: Bot[V], folder: Path, clock: HandClock, stop: Stop) -> Parts:
     """Return the parts of a daemon around a bot on the wire; nobody is notified."""
     commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
-    names = ("version", "release_id", "content_hash", "config_hash", "run_id")
+    names = ("version", "release_id", "content_hash", "config_hash", "run_id", "trading")
     limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
     return Parts(
         journal=bot.journal,
@@ -136,12 +133,11 @@ class WireDrill:
         self.bot = assemble(self.config, credentials, base, line, known, self.stop)
         self.daemon = Daemon(self.bot.engine, make_parts(self.bot, folder, self.clock, self.stop))
         self.venue, self.state = self.bot.venue, self.bot.engine.state
-        self.uncovered: dict[str, int] = {}
+        self.cover = CoverJudge(self.config)
         self.line_down = False
         """a fault is in force under which nobody can do anything"""
         self.shared = False
         """others hold positions of their own: ours is told by the fills"""
-        self.longest_uncovered_ms = 0
         begin_run(self.bot, self.config, {})
 
     def start(self) -> None:
@@ -202,23 +198,26 @@ class WireDrill:
     def watch(self) -> None:
         """Look at the exchange's books: how long is a position without its stops?"""
         now, truth = self.clock.now_ms, self.exchange.truth()
-        stops: Counter[str] = Counter()
-        leaving: set[str] = set()
-        for order in truth["orders"]:
-            if order["role"] == "exit" and self.ours(order["client_id"]):
-                leaving.add(order["symbol"])
-            arrived = order["stage"] != "transit"
-            if order["role"] == "stop" and arrived and self.ours(order["client_id"]):
-                stops[order["symbol"]] += order["contracts"] - order["filled"]
-        held = self.held(truth)
-        for symbol in self.state.symbols:
-            if stops[symbol] >= abs(held.get(symbol, 0)) or self.line_down:
-                self.uncovered[symbol] = now
-            since = now - self.uncovered.get(symbol, now)
-            self.longest_uncovered_ms = max(self.longest_uncovered_ms, since)
-            most_ms = MOST_LEAVING_MS if symbol in leaving else MOST_UNCOVERED_MS
-            assert since <= most_ms, f"{symbol}: uncovered for {since} ms"
+        held, stops = self.positions(truth), wire_stops(truth, self.state.installation)
+        exits = [o for o in truth["orders"] if o["role"] == "exit" and self.ours(o["client_id"])]
+        leaving = {order["symbol"]: wire_quotes(truth) for order in exits}
+        for name, books in zip(self.state.symbols, self.state.world.positions, strict=True):
+            if self.line_down:
+                self.cover.excuse(name)
+            else:
+                found = stops.get(name, ())
+                self.cover.look(name, now, held.get(name), found, books, leaving.get(name))
         assert truth["duplicates"] == []
+
+    def positions(self, truth: Plain) -> dict[str, Held]:
+        """Return what has to be covered, by symbol."""
+        held = wire_held(truth)
+        if not self.shared:
+            return held
+        return {
+            symbol: replace(held[symbol], side=1 if signed > 0 else -1, contracts=abs(signed))
+            for symbol, signed in self.share(truth).held.items()
+        }
 
     def held(self, truth: Plain) -> dict[str, int]:
         """Return what the books have to hold, contracts with a sign by symbol."""

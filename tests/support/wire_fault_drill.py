@@ -17,9 +17,11 @@ from random import Random
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Command, Effect, Event, Notice, Operator, PlaceOrder
 from bot.core.modes import Cause
+from bot.core.state import State
+from tests.support.cover import UNCOVERED
 from tests.support.wire import Simulator
 from tests.support.wire_drills import SOON_MS, WireDrill, drill_config, plan
-from tests.support.wire_faults import ROLES, Cell, Deed, Phase, Plain
+from tests.support.wire_faults import ROLES, Aim, Cell, Deed, Phase, Plain
 
 SYMBOLS = "BTC-USDT-PERP,ETH-USDT-PERP,SOL-USDT-PERP"
 MARKET = (
@@ -37,6 +39,8 @@ AGREED_MS = 11_000
 BUSY_TURNS = 20
 """so many short steps of time, then longer ones: an order in doubt waits for half a minute"""
 LONG_MS = 1_500
+METRIC_LAG_S = 3.0
+"""a second between two reads, and a turn of LONG_MS"""
 SOCKET_S = 5.0
 MOST_ORDERS = 30
 """live orders that the bot may have; what grows is bounded"""
@@ -92,6 +96,9 @@ class FaultDrill(WireDrill):
         self.busy_turns = 0
         self.submit, self.venue.submit = self.venue.submit, self.sending  # type: ignore[method-assign]
         self.daemon.parts.listeners.append(self.listen)
+        self.told_s = 0.0
+        """the longest uncovered time that the metrics have shown"""
+        self.daemon.parts.publish = self.publish
 
     # Time.
 
@@ -128,6 +135,15 @@ class FaultDrill(WireDrill):
         self.notices.update(effect.kind for effect in effects if isinstance(effect, Notice))
         if self.struck:
             self.causes |= set(self.state.modes.causes)
+
+    def publish(self, state: State) -> None:
+        """Publish as the service does; note for how long the metrics call a position uncovered."""
+        telemetry = self.daemon.parts.telemetry
+        telemetry.publish(state, True, {})
+        samples = telemetry.latest.samples
+        longest = max(samples["uncovered_seconds"].values())
+        assert samples["unprotected_seconds"] == {(): longest}
+        self.told_s = max(self.told_s, longest)
 
     def sending(self, order: PlaceOrder, now: int) -> Event | None:
         """Let the fault come the moment before the order of its phase goes out."""
@@ -294,14 +310,26 @@ class FaultDrill(WireDrill):
             assert self.notices.keys() & set(fault.notices), self.notices
         if fault.locks and not late:
             assert state.guards[self.symbol].locked_until > 0
-        if (
-            fault.turns
-        ):  # an order that was under way may have met it; nothing was sent for it since
+        if fault.turns:
+            # An order that was under way may have met it; nothing was sent for it since.
             assert self.notices["order_rejected"] <= 1, self.notices
             assert self.notices["uncovered"] == 0, self.notices
+        self.check_metric()
         if "foreign_order" in fault.notices:
             orders = self.exchange.truth()["orders"]
             assert any(not self.ours(order["client_id"]) for order in orders), "it was touched"
+
+    def check_metric(self) -> None:
+        """See that the metrics have shown the uncovered time that there was, and no other; what a
+        bot cannot read it cannot show."""
+        real_s, timing = self.cover.longest[UNCOVERED] / 1000.0, self.config.timing
+        if "uncovered" in self.fault.notices:
+            assert real_s >= timing.uncovered_close_s
+        if not self.fault.blind:
+            assert self.told_s <= real_s + METRIC_LAG_S, (self.told_s, real_s)
+        if real_s > timing.uncovered_alert_s and self.fault.aim is not Aim.READ:
+            assert self.told_s >= real_s - METRIC_LAG_S, (self.told_s, real_s)
+        assert self.daemon.parts.telemetry.latest.samples["unprotected_seconds"] == {(): 0.0}
 
     @property
     def is_kill(self) -> bool:
