@@ -58,6 +58,7 @@ EXPOSED: Answers = {
         {"currentPage": 1, "pageSize": 200, "totalNum": 1, "totalPage": 1, "items": [ORDER]}
     ),
     "GET /api/v1/positions": good([POSITION]),
+    "GET /api/v1/position": good(changed(POSITION, symbol="XBTUSDTM", currentQty=0, isOpen=False)),
 }
 CHECKED: Answers = {
     f"{CONTRACTS}XBTUSDTM": good(CONTRACT),
