@@ -21,6 +21,7 @@ from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
 
 RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
 RECENT_ROWS = 1_000  # and holds no more than that (KuCoin, "recent 1000 fills")
+NO_CONTRACT = ("100001", "100003", "200003")  # of a contract that is gone (reference, section 6)
 WEEK_MS = 7 * 24 * HOUR_MS  # the longest window of `fills`
 SLOW_MS = MINUTE_MS  # between two questions about funding and transfers
 MOVED = 0.01  # USDT; less is rounding
@@ -233,7 +234,9 @@ class AccountReader:
         be believed, because a contract may be gone as well."""
         wire = self.wires[k]
         try:
-            data = await self.client.read("futuresPrivateGetPosition", {"symbol": wire}, weight=2)
+            data = await self.client.read(
+                "futuresPrivateGetPosition", {"symbol": wire}, weight=2, answers=NO_CONTRACT
+            )
             held, _ = parse.positions([data], {wire: k})
         except (RefusedError, MalformedReplyError):
             return

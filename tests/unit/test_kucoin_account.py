@@ -55,7 +55,7 @@ class Account:
         )
         self.since_ms = START_MS
 
-    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+    async def read(self, call: str, params: Mapping[str, Any], **named: Any) -> Any:
         """Answer one question; see KucoinClient.read."""
         self.asked[call] += 1
         if call in self.refused:

@@ -36,7 +36,7 @@ class Exchange:
             cast(KucoinClient, self), ["BTC-USDT-PERP"], HandClock(NOW), NOW - 30 * DAY_MS
         )
 
-    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+    async def read(self, call: str, params: Mapping[str, Any], **named: Any) -> Any:
         """Answer one question; see KucoinClient.read."""
         name = call.removeprefix("futuresPrivateGet")
         if name in self.refused:
@@ -120,12 +120,12 @@ class Tiring(Exchange):
         self.windows: list[int] = []
         """where the windows asked for begin, ms"""
 
-    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+    async def read(self, call: str, params: Mapping[str, Any], **named: Any) -> Any:
         if call.endswith("GetFills"):
             self.windows.append(params["startAt"])
             if len(self.windows) == self.fails_at:
                 raise UnreachableError("the time is over")
-        return await super().read(call, params, weight=weight)
+        return await super().read(call, params, **named)
 
 
 def test_a_read_of_weeks_that_fails_goes_on_where_it_was() -> None:

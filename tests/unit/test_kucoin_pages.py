@@ -44,7 +44,7 @@ class Exchange:
             cast(KucoinClient, self), ("BTC-USDT-PERP",), Clock(), FOUNDED_MS
         )
 
-    async def read(self, call: str, params: Mapping[str, Any], *, weight: int) -> Any:
+    async def read(self, call: str, params: Mapping[str, Any], **named: Any) -> Any:
         """Answer one question; see KucoinClient.read."""
         name = call.removeprefix("futuresPrivateGet")
         if name in self.rows:
