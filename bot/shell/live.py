@@ -21,7 +21,7 @@ from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
 from bot.core.errors import InputError, UnreachableError
 from bot.core.kernel.accounting import wallet
-from bot.core.kernel.prices import round_near
+from bot.core.kernel.prices import GRID_NOISE, round_near
 from bot.core.market import HOUR_MS, MINUTE_MS
 from bot.core.messages import Command, Operator, Tick
 from bot.core.state import State
@@ -53,7 +53,6 @@ from bot.shell.stop import Stop
 
 log = logging.getLogger("radbot")
 FOUND_TRIES = 4
-GRID_ERROR = 1e-6  # of a tick; less is the price itself
 COVER_S = 4.0  # a start waits this long for the stops of open positions to be acknowledged
 
 
@@ -249,7 +248,7 @@ def keep_to_grid(state: State) -> None:
         for name in ("stop_price", "target_price"):
             level = getattr(pos, name)
             near = max(round_near(level, spec), spec.tick)
-            if level > 0.0 and abs(near - level) > GRID_ERROR * spec.tick:
+            if level > 0.0 and abs(near - level) > GRID_NOISE * spec.tick:
                 setattr(pos, name, near)
 
 

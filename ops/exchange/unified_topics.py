@@ -72,8 +72,8 @@ def funding_view(name: str, rate: float, settled_ms: int, next_ms: int) -> dict[
 def positions_view(position: Mapping[str, Any], mmr: float, now: int) -> dict[str, Any]:
     """Return the data of `positionAll` from a position as REST shows it."""
 
-    def text(key: str, sign: float = 1.0) -> str:
-        return decimal_text(position[key] * sign)
+    def text(key: str) -> str:
+        return decimal_text(position[key])
 
     value = abs(position["markValue"])
     return {

@@ -113,14 +113,21 @@ def test_a_dead_bot_is_flattened_and_latched_and_its_next_start_knows(
     drill.replayed()
 
 
+@contextmanager
+def in_a_trade(exchange: Simulator, folder: Path) -> Iterator[WireDrill]:
+    """Yield a bot that holds something, and nothing is under way."""
+    with closing(WireDrill(folder, exchange, skip=SKIP)) as drill:
+        drill.start()
+        while not drill.state.held or drill.venue.hot:
+            drill.turn()
+        yield drill
+
+
 def test_a_bot_that_kills_says_which_orders_it_leaves_to_others(
     exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
-    with closing(WireDrill(tmp_path / "s", exchange, skip=SKIP)) as drill:
-        drill.start()
-        while not drill.state.held or drill.venue.hot:
-            drill.turn()
+    with in_a_trade(exchange, tmp_path / "s") as drill:
         [held] = exchange.truth()["positions"]
         other = next(name for name in SYMBOLS.split(",") if name != held["symbol"])
         orders = []
@@ -290,10 +297,7 @@ def test_a_bot_that_has_closed_its_own_does_not_call_an_account_flat_that_is_not
     exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
-    with closing(WireDrill(tmp_path / "s", exchange, skip=SKIP)) as drill:
-        drill.start()
-        while not drill.state.held or drill.venue.hot:
-            drill.turn()
+    with in_a_trade(exchange, tmp_path / "s") as drill:
         [held] = exchange.truth()["positions"]
         wish = {name: held[name] for name in ("symbol", "side", "contracts")}
         exchange.ask("outside", {"do": "enter", **wish})

@@ -272,25 +272,26 @@ def test_a_void_entry_that_trades_after_all_is_ours_and_protected() -> None:
     assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
 
 
-def test_a_fill_of_a_cancelled_entry_that_is_told_late_is_covered() -> None:
+def after_a_part() -> Desk:
+    """Return a desk that holds 6 contracts under their stop; the rest of it was cancelled."""
     desk = Desk()
     desk.bars(101.0)
     desk.accept("entry")
     desk.fill("entry", 6.0, ENTRY_PRICE)
     desk.accept("stop")
     desk.cancelled("entry")
+    return desk
+
+
+def test_a_fill_of_a_cancelled_entry_that_is_told_late_is_covered() -> None:
+    desk = after_a_part()
     late = OrderFilled(desk.now, "t-1-entry", "late", 2.0, ENTRY_PRICE, 0.1, 0, 1)
     [stop] = [order for order in placed(desk.feed(late)) if order.role is Role.STOP]
     assert (desk.position.contracts, stop.contracts) == (8.0, 8.0)
 
 
 def test_an_exit_under_way_stays_wanted_when_its_entry_trades_after_all() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    desk.fill("entry", 6.0, ENTRY_PRICE)
-    desk.accept("stop")
-    desk.cancelled("entry")
+    desk = after_a_part()
     desk.say(Command.CLOSE, "drill", 0)
     desk.feed(OrderFilled(desk.now, "t-1-entry", "late", 2.0, ENTRY_PRICE, 0.1, 0, 1))
     assert desk.state.world.intents[0].kind == EXIT

@@ -107,14 +107,20 @@ def test_an_exit_of_ours_that_was_under_way_does_not_delay_it() -> None:
     assert (len(desk.trades), desk.state.puzzles, desk.state.guards[0].closing) == (1, {}, False)
 
 
-def short_after_an_entry_that_got_nothing() -> Desk:
-    """Return a desk that is 10 short, under its stop, after a long entry #1 that was cancelled."""
+def wants_short_after_an_entry_that_got_nothing() -> Desk:
+    """Return a desk that has sent a short entry, after a long entry #1 that was cancelled."""
     desk = Desk()
     desk.bars(101.0)
     desk.accept("entry")
     desk.cancelled("entry")
     for close in (100.0, 99.0, 97.0):
         desk.bars(close)
+    return desk
+
+
+def short_after_an_entry_that_got_nothing() -> Desk:
+    """Return the same desk when it is 10 short, under its stop."""
+    desk = wants_short_after_an_entry_that_got_nothing()
     desk.accept("entry")
     desk.fill("entry", 10.0, 97.0)
     desk.accept("stop")
@@ -172,12 +178,7 @@ def test_a_late_entry_of_ours_turns_it_around_in_parts() -> None:
 
 
 def test_a_late_entry_waits_for_an_entry_of_the_other_side_that_may_still_trade() -> None:
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    desk.cancelled("entry")
-    for close in (100.0, 99.0, 97.0):
-        desk.bars(close)
+    desk = wants_short_after_an_entry_that_got_nothing()
     short = desk.find("entry").request
     desk.feed(OutcomeUnknown(desk.now, short.client_id))
     for _ in range(3 * DIFFERENT_MS // 1_000):
