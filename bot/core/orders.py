@@ -4,6 +4,7 @@ Anything that is not in the table is a broken promise and raises. The table know
 positions; what a fill means for a position is booked in `bot/core/fills.py`.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -156,3 +157,15 @@ def client_id(installation: str, sequence: int, role: Role) -> str:
 def is_ours(installation: str, client_id: str) -> bool:
     """Return whether an order of this installation has that id, an emergency order included."""
     return client_id.startswith(f"{installation}-")
+
+
+BOT_ID = re.compile(rf"[a-z0-9]+-e?[0-9]+-({'|'.join(role.value for role in Role)})")
+
+
+def is_a_bots(client_id: str) -> bool:
+    """Return whether an id is one that a bot like this one gives, of whatever installation.
+
+    >>> is_a_bots("a1b2c3-41-stop"), is_a_bots("a1b2c3-e173569000000001-exit"), is_a_bots("web-1")
+    (True, True, False)
+    """
+    return BOT_ID.fullmatch(client_id) is not None

@@ -9,7 +9,7 @@ from bot.core.kernel.codes import EXTERNAL, FLAT, KILL, LIQUIDATION
 from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled
 from bot.core.modes import Cause
 from bot.core.observations import Takeover
-from bot.core.orders import is_ours
+from bot.core.orders import is_a_bots, is_ours
 from bot.core.protect import close_trade
 from bot.core.state import State
 
@@ -57,23 +57,25 @@ def correct(state: State, k: int, event: OrderFilled | Liquidated) -> list[Effec
 def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     """Book a reduction by an emergency order of ours or by a person; the symbol rests for a while.
 
-    Anything else that traded here is foreign: also what a person has sold beyond all that we held,
-    which is a position of its own by now.
+    Anything else that traded here is foreign: what a person has sold beyond all that we held, which
+    is a position of its own by now, and every trade of another bot (DESIGN section 5 rule 10).
     """
     k = event.symbol
-    if is_assumed(state, k, event.side, event.contracts):
-        return correct(state, k, event)
+    ours = is_ours(state.installation, event.client_id)
     effects: list[Effect] = []
+    if not ours and is_a_bots(event.client_id):
+        effects = foreign(state, event.now_ms, f"fill of another bot's order {event.client_id}")
+    if is_assumed(state, k, event.side, event.contracts):
+        return [*effects, *correct(state, k, event)]
     if not fits(state, event):
         if k >= 0 and not event.certain and state.puzzling(event.fill_id):
-            return []
+            return effects
         state.puzzles.pop(event.fill_id, None)
-        effects = foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
+        effects += foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
         if k < 0 or state.world.positions[k].side != -event.side:
             return effects
         held = state.world.positions[k].contracts
         event = replace(event, contracts=held, fee=event.fee * (held / event.contracts))
-    ours = is_ours(state.installation, event.client_id)
     if event.client_id in state.ended:
         state.ended[event.client_id].filled += event.contracts
     state.rest(k, event.now_ms)

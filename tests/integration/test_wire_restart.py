@@ -1,4 +1,4 @@
-"""A live bot as a process that is killed and started again, and two bots on one account.
+"""A live bot as a process that is killed and started again, and a second one on its account.
 
 The exchange is the wire simulator in a process of its own. What is asked of it is asked on its
 control port: the bot's word counts for nothing there.
@@ -8,29 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from bot.core.messages import Command, Operator
-from bot.core.modes import Cause
+from bot.shell.config import load_config
 from ops.research.bench_process import resident_mb
 from tests.support.counts import Count
-from tests.support.cover import MOST_UNCOVERED_MS
+from tests.support.cover import all_covered
 from tests.support.notify_socket import NotifySocket
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 from tests.support.wire import Simulator, credentials_folder, simulator
-from tests.support.wire_crash import HECTIC, MARKET, ROW
-from tests.support.wire_drills import (
-    SETTINGS,
-    TURNS,
-    Plain,
-    WireDrill,
-    drill_config,
-)
+from tests.support.wire_crash import MARKET
+from tests.support.wire_drills import SETTINGS
 
 SPEED = 20
 READY_S = 5.0
@@ -43,7 +35,6 @@ LASTING = (
     *('symbols=["BTC-USDT-PERP"]', 'strategies=["momentum"]', f"exchange.speed={SPEED}"),
 )
 """settings of a bot that soon enters and does not leave"""
-MOST_BARS = 20
 
 
 class LiveBot(Bot):
@@ -87,20 +78,11 @@ class LiveBot(Bot):
         return done.returncode, done.stderr
 
 
-def covered(truth: Plain) -> bool:
-    """Return whether all that is held rests under stops."""
-    stops: Counter[str] = Counter()
-    for order in truth["orders"]:
-        if order["role"] == "stop":
-            stops[order["symbol"]] += order["contracts"] - order["filled"]
-    return all(stops[held["symbol"]] >= held["contracts"] for held in truth["positions"])
-
-
 def held(exchange: Simulator) -> dict[str, int]:
     """Return by symbol how many contracts are held, all of them under stops."""
     truth = exchange.truth()
     assert truth["duplicates"] == []
-    assert covered(truth), truth
+    assert all_covered(truth, load_config(None, LASTING)), truth
     return {p["symbol"]: p["contracts"] for p in truth["positions"]}
 
 
@@ -167,83 +149,3 @@ def test_a_second_bot_on_the_account_refuses(bot: LiveBot) -> None:
     assert not (other / "account.json").exists()
     assert process.poll() is None
     assert held(bot.exchange) == contracts
-
-
-class Pair:
-    """Two bots that were founded on one account while it was flat, each on a host of its own; in
-    lock-step."""
-
-    def __init__(self, exchange: Simulator, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.exchange = exchange
-        self.bots: list[WireDrill] = []
-        exchange.ask("reset", {"skip": ROW})
-        for name in ("here", "there"):
-            monkeypatch.setenv("RADBOT_LOCK_DIR", str(folder / name / "locks"))
-            config = drill_config(exchange, *HECTIC)
-            self.bots.append(WireDrill(folder / name, exchange, config=config))
-            self.bots[-1].start()
-        self.uncovered_ms = 0
-
-    def run_bars(self, bars: int) -> None:
-        end_ms = self.bots[0].clock.now_ms + bars * 60_000
-        while self.bots[0].clock.now_ms < end_ms:
-            self.turn()
-
-    def turn(self) -> None:
-        """Let time pass; the account as a whole must be covered before long."""
-        before_ms = self.bots[0].clock.now_ms
-        now_ms = self.exchange.advance(min(bot.step() for bot in self.bots))
-        for bot in self.bots:
-            bot.clock.now_ms = now_ms
-            for _ in range(TURNS):
-                bot.daemon.turn()
-                if not bot.wait_for_wire():
-                    break
-        self.uncovered_ms += now_ms - before_ms
-        if covered(self.exchange.truth()):
-            self.uncovered_ms = 0
-        assert self.uncovered_ms <= MOST_UNCOVERED_MS
-
-    def entries(self) -> Counter[str]:
-        """Return how many entries each installation has sent."""
-        truth = self.exchange.truth()
-        names = {o["client_id"] for o in (*truth["finished"], *truth["orders"])}
-        return Counter(n.partition("-")[0] for n in names if n.endswith("-entry"))
-
-    def causes(self) -> list[set[Cause]]:
-        return [set(bot.state.modes.causes) for bot in self.bots]
-
-    def close(self) -> None:
-        for bot in reversed(self.bots):
-            bot.close()
-
-
-def test_two_hosts_on_one_account_hold_each_other_until_a_person_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with (
-        simulator(*MARKET) as exchange,
-        closing(Pair(exchange, tmp_path, monkeypatch)) as pair,
-    ):
-        pair.run_bars(2)
-        entries = pair.entries()
-        assert len(entries) == len(pair.bots)  # neither knew of the other before both had entered
-        assert pair.causes() == [{Cause.FOREIGN_ORDER}] * 2
-        assert [bot.state.modes.name for bot in pair.bots] == ["REDUCE_ONLY"] * 2
-        pair.run_bars(6)
-        assert pair.entries() == entries
-        # A person lets one go on; the other still waits for its own.
-        first, second = (bot.state.installation for bot in pair.bots)
-        state = pair.bots[0].state
-        said = Operator(state.now_ms, Command.RESUME, "the other one is to be stopped")
-        pair.bots[0].bot.engine.feed(said)
-        for _ in range(MOST_BARS):
-            pair.run_bars(1)
-            if pair.entries()[first] > entries[first]:
-                break
-        assert state.modes.name == "RUN"
-        assert pair.entries() > entries
-        assert pair.entries()[second] == entries[second]
-        assert pair.causes()[1] >= {Cause.FOREIGN_ORDER}
-        pair.close()
-        assert all(bot.replayed() > 0 for bot in pair.bots)

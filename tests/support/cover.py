@@ -201,3 +201,14 @@ def wire_stops(
 def wire_quotes(truth: Mapping[str, Any]) -> Quotes:
     """Return what the market gives."""
     return Quotes(truth["depth"], truth["quote_ms"])
+
+
+def all_covered(truth: Mapping[str, Any], config: Config) -> bool:
+    """Return whether all that is held on an account rests under stops that protect it, whichever
+    bot with the limits of `config` they are of."""
+    judge = CoverJudge(config)
+    stops: dict[str, list[RestingStop]] = {}
+    for installation in {order["client_id"].partition("-")[0] for order in truth["orders"]}:
+        for symbol, found in wire_stops(truth, installation).items():
+            stops.setdefault(symbol, []).extend(found)
+    return all(judge.covers(stops.get(name, ()), held) for name, held in wire_held(truth).items())

@@ -535,6 +535,23 @@ def test_a_person_who_sells_more_than_we_hold_has_closed_our_position() -> None:
     assert desk.state.modes.name == "REDUCE_ONLY"
 
 
+def test_another_bot_that_closes_our_position_is_no_close_by_hand() -> None:
+    """Nothing of it may be left on the account, and it would trade again."""
+    desk = in_a_trade()
+    sold = OrderFilled(desk.now, "r5f3a9c01-7-entry", "w1", 10.0, 100.0, 0.6, 0, -1)
+    assert kinds(desk.feed(sold)) == ["foreign_order", "external_position_change"]
+    assert desk.position.contracts == 0.0
+    assert desk.state.modes.name == "REDUCE_ONLY"
+
+
+def test_another_bot_is_known_before_its_trade_fits() -> None:
+    desk = sent()
+    sold = OrderFilled(desk.now, "r5f3a9c01-7-entry", "w1", 10.0, 100.0, 0.6, 0, -1)
+    assert kinds(desk.feed(sold)) == ["foreign_order"]
+    desk.feed(OrderFilled(desk.now, "t-1-entry", "f1", 10.0, ENTRY_PRICE, 0.6, 0, 1))
+    assert kinds(desk.feed(sold)) == ["external_position_change"]
+
+
 def test_a_trade_that_never_fits_is_foreign_in_the_end() -> None:
     desk = Desk()
     stranger = OrderFilled(desk.now, "web-1", "w1", 10.0, 100.0, 0.6, 0, -1)
