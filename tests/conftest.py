@@ -1,6 +1,7 @@
 """What holds for every test: no ambient settings, and property tests that repeat exactly."""
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 for name in list(os.environ):
     if name.startswith("RADBOT_") or name == "TEST_MODE":
         del os.environ[name]
+
+# A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The examples follow from the test alone (no random seed, no database of earlier failures), so a
 # failure in one place is a failure everywhere. No deadline: the first call may compile.
