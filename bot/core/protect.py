@@ -28,6 +28,7 @@ from bot.core.state import State
 RELIABLE = (Status.SENT, Status.OPEN, Status.PARTIAL)
 """a stop that is being cancelled or may be lost is not relied on"""
 RETRY_MS = 1_000  # between two tries of an order that the exchange refuses
+LEVEL_RETRY_MS = 10_000  # of a stop that only moves the level: the older ones cover meanwhile
 SLOWEST = 5  # times as long where tries are in doubt
 MOST_IN_DOUBT = 10
 """tries of one role on one symbol, after which an exchange that cannot be reached is waited for"""
@@ -201,7 +202,7 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     guard, params = state.guards[k], state.world.params
     if state.covered(k) >= state.world.positions[k].contracts:
         guard.uncovered_since = 0
-        return []
+        return renew_level(state, k)
     if guard.uncovered_since == 0:
         guard.uncovered_since = state.now_ms
         guard.alerted = False
@@ -215,6 +216,16 @@ def guard_cover(state: State, k: int) -> list[Effect]:
         text = f"no stop rests for {uncovered_ms / 1000:.0f} s"
         effects.append(Notice(state.now_ms, Level.CRITICAL, "uncovered", k, text))
     return effects
+
+
+def renew_level(state: State, k: int) -> list[Effect]:
+    """Place the stop of a covered position whose replacement never left for want of a line. One
+    that the exchange has refused waits for the next cycle: it would refuse it again and again."""
+    guard = state.guards[k]
+    waits = guard.error_streak > 0 or Cause.EXCHANGE_UNREACHABLE in state.modes.causes
+    if waits or state.now_ms - guard.last_stop_ms < LEVEL_RETRY_MS:
+        return []
+    return renew_stop(state, k)
 
 
 def retry_exit(state: State, k: int, reason: int) -> list[Effect]:

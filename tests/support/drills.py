@@ -26,7 +26,7 @@ from bot.shell.offline import run_identity
 from bot.shell.paper import Source, synthetic_source
 from bot.shell.replay import replay
 from bot.shell.stop import Stop
-from bot.sim.faults import Fault, FaultyVenue
+from bot.sim.faults import HIDDEN_READS, Fault, FaultyVenue, Kind
 from bot.sim.outsiders import PaperOutsider, TickOutsider
 from bot.sim.paper_market import PaperMarket
 from bot.sim.tick_exchange import TickExchange
@@ -40,6 +40,8 @@ STEP_MS = 2_500
 MOST_BESIDE_MS = 10_000 + 2 * STEP_MS
 """what was lost is found by the next read, as nothing prompts one here; a turn before it, and one
 until the cancellation has arrived"""
+HIDDEN_MS = 10_000 * HIDDEN_READS
+"""an order that reads do not show cannot be cancelled again"""
 MOST_BARS = 400
 AFTER_BARS = 4
 """bars that follow the last fault: time to put everything right"""
@@ -104,7 +106,8 @@ class Drill:
             self.market.next_ms,
         )
         self.daemon = Daemon(self.engine, parts)
-        self.cover = CoverJudge(CONFIG, MOST_BESIDE_MS)
+        hidden_ms = HIDDEN_MS if any(fault.kind is Kind.UNKNOWN for fault in plan) else 0
+        self.cover = CoverJudge(CONFIG, MOST_BESIDE_MS + hidden_ms)
 
     def run(self) -> None:
         """Trade until the plan is through and the time to put things right is over."""

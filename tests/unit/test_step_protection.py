@@ -1,6 +1,7 @@
 """`core.step` and its promise: a position rests under an acknowledged stop of its size, or goes."""
 
-from bot.core.messages import Level, Role
+from bot.core.messages import Condition, Level, OrderRejected, Role
+from bot.core.modes import Cause
 from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
 
 # 2,100 USDT in the third balance tier: half of it at 101 x 1.003 buys 10 coins at leverage 8.
@@ -57,6 +58,31 @@ def test_a_refused_replacement_leaves_the_old_stop() -> None:
     assert placed(desk.wait(20)) == []
     # The next bar tries again.
     assert [order.price for order in placed(desk.bars(104.0))] == [102.0]
+
+
+def denied() -> Desk:
+    """Return a desk whose replacement #4 never left: there was no line."""
+    desk = in_a_trade()
+    desk.bars(104.0)
+    desk.feed(OrderRejected(desk.now, "t-4-stop", "no connection", local=True))
+    return desk
+
+
+def test_a_replacement_that_never_left_is_sent_again_before_the_next_bar() -> None:
+    desk = denied()
+    assert placed(desk.wait(9)) == []  # the old one covers: there is no hurry
+    [stop] = placed(desk.wait(2))
+    assert (stop.contracts, stop.price) == (10.0, 102.0)
+    assert placed(desk.wait(30)) == []
+    assert cancels(desk.accept("#5")) == ["t-2-stop"]
+
+
+def test_a_replacement_is_not_tried_while_the_exchange_is_out_of_reach() -> None:
+    desk = denied()
+    desk.feed(Condition(desk.now, Cause.EXCHANGE_UNREACHABLE, True))
+    assert placed(desk.wait(60)) == []
+    effects = desk.feed(Condition(desk.now, Cause.EXCHANGE_UNREACHABLE, False))
+    assert [order.price for order in placed([*effects, *desk.wait(1)])] == [102.0]
 
 
 def test_an_acknowledgement_that_comes_late_does_not_drop_the_newer_stop() -> None:
