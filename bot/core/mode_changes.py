@@ -4,7 +4,7 @@ from bot.core.fills import note_error
 from bot.core.kernel.codes import FLATTEN
 from bot.core.messages import Condition, Effect, Level, Notice, Tick
 from bot.core.modes import Cause, Clearer
-from bot.core.protect import cancel_entries
+from bot.core.protect import cancel_entries, renew_levels
 from bot.core.state import ERROR_QUIET_MS, State
 
 
@@ -65,6 +65,6 @@ def on_condition(state: State, event: Condition) -> list[Effect]:
 
 
 def on_tick(state: State, event: Tick) -> list[Effect]:
-    """Look at deadlines and timed locks."""
+    """Look at timed locks, and at what waits for a line."""
     before = state.modes.name
-    return [*clear_timed(state), *mode_notice(state, before)]
+    return [*clear_timed(state), *renew_levels(state), *mode_notice(state, before)]

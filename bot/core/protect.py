@@ -202,7 +202,7 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     guard, params = state.guards[k], state.world.params
     if state.covered(k) >= state.world.positions[k].contracts:
         guard.uncovered_since = 0
-        return renew_level(state, k)
+        return []
     if guard.uncovered_since == 0:
         guard.uncovered_since = state.now_ms
         guard.alerted = False
@@ -218,14 +218,17 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     return effects
 
 
-def renew_level(state: State, k: int) -> list[Effect]:
-    """Place the stop of a covered position whose replacement never left for want of a line. One
+def renew_levels(state: State) -> list[Effect]:
+    """Place the stops of covered positions whose replacements never left for want of a line. One
     that the exchange has refused waits for the next cycle: it would refuse it again and again."""
-    guard = state.guards[k]
-    waits = guard.error_streak > 0 or Cause.EXCHANGE_UNREACHABLE in state.modes.causes
-    if waits or state.now_ms - guard.last_stop_ms < LEVEL_RETRY_MS:
+    if Cause.EXCHANGE_UNREACHABLE in state.modes.causes:
         return []
-    return renew_stop(state, k)
+    effects: list[Effect] = []
+    for k in state.held:
+        guard = state.guards[k]
+        if not guard.error_streak and state.now_ms - guard.last_stop_ms >= LEVEL_RETRY_MS:
+            effects += renew_stop(state, k)
+    return effects
 
 
 def retry_exit(state: State, k: int, reason: int) -> list[Effect]:

@@ -32,6 +32,7 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.orders import Status
+from bot.core.protect import has_stop
 from bot.core.state import State
 from bot.core.text import clean
 from bot.shell.clocks import MarketClock
@@ -338,14 +339,13 @@ class Daemon:
 
     def waits(self) -> bool:
         """Return whether time alone may lead to something: an order without an answer, a position
-        without its stop, an exit in FLATTEN, a lock that ends."""
+        without its stop at its level, an exit in FLATTEN, a lock that ends."""
         state = self.engine.state
         if any(not order.rests for order in state.orders.values()):
             return True
         flatten = state.modes.mode == FLATTEN
         return any(
-            flatten or state.guards[k].uncovered_since or state.guards[k].closing
-            for k in state.held
+            flatten or state.guards[k].closing or not has_stop(state, k) for k in state.held
         ) or any(guard.locked_until for guard in state.guards)
 
     def keep_house(self) -> None:
