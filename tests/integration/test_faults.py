@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.messages import Role
 from bot.core.modes import Cause
-from bot.sim.faults import Kind
+from bot.core.protect import has_stop
+from bot.sim.faults import Fault, Kind, Moment
 from tests.support.counts import CHAOS, Count
 from tests.support.drills import AFTER_BARS, CONFIG, STEP_MS, Drill
 from tests.support.fault_plans import CELLS, Cell, name_of, single, storm
@@ -48,3 +50,19 @@ def test_a_storm(profile: str, seed: int, tmp_path: Path) -> None:
             drill.turn()
         assert drill.venue.fired
         end(drill)
+
+
+def test_a_stop_that_found_no_line_is_at_its_level_before_the_next_bar(tmp_path: Path) -> None:
+    """The older one covers, and nothing happens that could remind the bot of it: time does."""
+    plan = [Fault(Kind.DISCONNECT, Role.STOP, Moment.SEND, 4, 5.0)]  # the first that moves a level
+    with closing(Drill(tmp_path, "bar", SEEDS[0], plan)) as drill:
+        while not drill.venue.fired:
+            drill.turn()
+        state = drill.state
+        [k] = [k for k in state.held if not has_stop(state, k)]
+        assert state.covered(k) >= state.world.positions[k].contracts
+        bars = state.world.symbols[k].bars
+        for _ in range(20_000 // STEP_MS):
+            drill.turn()
+        assert has_stop(state, k)
+        assert state.world.symbols[k].bars == bars
