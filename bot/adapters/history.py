@@ -34,7 +34,7 @@ from bot.core.specs import BUILTIN
 
 ENDINGS = (".csv.gz", ".csv", ".parquet")
 CONTRACTS_FILE = "contracts.json"
-_SPEC_KEYS = ("multiplier", "tick", "maintenance_rate", "max_leverage")
+_SPEC_KEYS = ("multiplier", "tick", "maintenance_rate", "max_leverage", "max_contracts")
 _REQUIRED_KEYS = _SPEC_KEYS[:2]
 
 

@@ -23,8 +23,6 @@ class Contract(NamedTuple):
     """`Open` when it trades; else Init, BeingSettled, Settled, Paused, Closed or CancelOnly"""
     maker_fee: float
     taker_fee: float
-    max_contracts: float
-    """the largest order"""
 
 
 class Ticker(NamedTuple):
@@ -83,6 +81,7 @@ def contract(data: object, symbol: str) -> Contract:
             tick=fields.positive("tickSize"),
             maintenance_rate=fields.number("maintainMargin"),
             max_leverage=fields.positive("maxLeverage"),
+            max_contracts=_largest_order(fields),
         )
     except InputError as error:
         raise MalformedReplyError(f"contract {error}") from None
@@ -91,8 +90,14 @@ def contract(data: object, symbol: str) -> Contract:
         fields.text("status"),
         _fraction(fields, "makerFeeRate"),
         _fraction(fields, "takerFeeRate"),
-        fields.positive("maxOrderQty"),
     )
+
+
+def _largest_order(fields: Fields) -> float:
+    """Return how many contracts fit into one order, of either type: what an entry opens at a limit
+    is left at the market, where fewer may be allowed. Older replies do not have that field."""
+    most, at_market = fields.positive("maxOrderQty"), "marketMaxOrderQty"
+    return min(most, fields.positive(at_market)) if fields.has(at_market) else most
 
 
 def listed(data: object) -> set[str]:

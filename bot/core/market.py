@@ -77,6 +77,8 @@ class ContractSpec:
     maintenance_rate: float = 0.01
     """maintenance margin, fraction of notional"""
     max_leverage: float = 50.0
+    max_contracts: float = 0.0
+    """the largest order, at the market too; 0 means no limit"""
 
     def __post_init__(self) -> None:
         for name in ("multiplier", "tick", "max_leverage"):
@@ -86,6 +88,11 @@ class ContractSpec:
         if not 0.0 <= self.maintenance_rate < 0.5:
             raise InputError(
                 f"{self.symbol}: maintenance_rate: expected 0 to 0.5, was {self.maintenance_rate!r}"
+            )
+        if not (self.max_contracts == 0.0 or 1.0 <= self.max_contracts < 1e12):
+            raise InputError(
+                f"{self.symbol}: max_contracts: expected a number from 1 on, was "
+                f"{self.max_contracts!r}"
             )
 
 

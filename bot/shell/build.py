@@ -118,6 +118,7 @@ def to_spec(contract: ContractSpec, reference: bool) -> Spec:
         ticks_per_unit=ticks_per_unit(contract.tick),
         maintenance_rate=float(contract.maintenance_rate),
         max_leverage=float(contract.max_leverage),
+        max_contracts=float(contract.max_contracts),
     )
 
 

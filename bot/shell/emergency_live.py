@@ -113,13 +113,14 @@ class LiveAccount:
         now = self.clock.now()
         sent = []
         for k in held:
-            holding = holdings[k]
+            holding, most = holdings[k], self.known.specs[k].max_contracts
+            contracts = min(holding.contracts, most or holding.contracts)  # the next one: the rest
             order = PlaceOrder(
                 emergency_id(self.known.installation, now, k),
                 k,
                 Role.EXIT,
                 -holding.side,
-                holding.contracts,
+                contracts,
                 0.0,
                 1.0,
             )
@@ -127,12 +128,11 @@ class LiveAccount:
             send = self.client.send(
                 "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
             )
-            sent.append((k, self.wire.start(send)))
-        for k, answer in sent:
+            sent.append((k, contracts, self.wire.start(send)))
+        for k, contracts, answer in sent:
             try:
                 self.wire.wait(answer, CALL_S)
-                size = f"{holdings[k].contracts:g} contracts"
-                say(f"closing {self.symbols[k]}: {size} at the market")
+                say(f"closing {self.symbols[k]}: {contracts:g} contracts at the market")
             except (BotError, TimeoutError) as error:
                 say(f"{self.symbols[k]}: {error}")
 

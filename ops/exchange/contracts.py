@@ -15,7 +15,7 @@ from ops.exchange.names import (
     wire_base,
     wire_symbol,
 )
-from ops.exchange.validation import MAX_PRICE, MAX_SIZE, PRICE_BAND
+from ops.exchange.validation import MAX_PRICE, MAX_SIZE, PRICE_BAND, largest_order
 
 BOOK_LEVELS = 25
 RISK_LIMIT = 100_000_000  # USDT; one level that nobody reaches
@@ -76,6 +76,7 @@ def _fees_and_limits(market: Market, k: int) -> dict[str, Any]:
         "makerFixFee": 0.0,
         "settlementFee": None,
         "maxOrderQty": MAX_SIZE,
+        "marketMaxOrderQty": int(largest_order(spec, limit=False)),
         "maxPrice": MAX_PRICE,
         "initialMargin": round(1.0 / spec.max_leverage, 6),
         "maintainMargin": spec.maintenance_rate,

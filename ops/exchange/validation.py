@@ -178,6 +178,11 @@ def _side(body: dict[str, Any]) -> int:
     return 1 if side == "buy" else -1
 
 
+def largest_order(spec: Spec, *, limit: bool) -> int:
+    """Return how many contracts one order may have: at the market often fewer than at a limit."""
+    return int(min(MAX_SIZE, spec.max_contracts)) if spec.max_contracts and not limit else MAX_SIZE
+
+
 def _size(body: dict[str, Any], spec: Spec, price: float) -> int:
     given = [key for key in ("size", "qty", "valueQty") if body.get(key) is not None]
     if len(given) != 1:
@@ -187,8 +192,9 @@ def _size(body: dict[str, Any], spec: Spec, price: float) -> int:
         value = round(value / spec.multiplier, 9)
     elif given[0] == "valueQty":
         value = float(int(value / (spec.multiplier * price))) if price > 0.0 else 0.0
-    if not 1.0 <= value <= MAX_SIZE or value != int(value):
-        raise bad_parameter(f"size: expected a whole number from 1 to {MAX_SIZE}, was {value:g}")
+    most = largest_order(spec, limit=body.get("type", "limit") == "limit")
+    if not 1.0 <= value <= most or value != int(value):
+        raise bad_parameter(f"size: expected a whole number from 1 to {most}, was {value:g}")
     return int(value)
 
 

@@ -23,7 +23,7 @@ from bot.adapters.token_bucket import TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
 from bot.core.kernel.params import Spec
-from bot.core.market import Bar, ContractSpec, Row
+from bot.core.market import Bar, Row
 from bot.core.messages import (
     CancelOrder,
     Event,
@@ -34,6 +34,7 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.reconcile import Snapshot
+from bot.core.specs import BUILTIN
 from bot.shell.build import to_spec
 from bot.shell.venue import Venue
 from bot.sim.tick_exchange import TickExchange
@@ -44,7 +45,7 @@ from tests.support.market_files import write_candles
 from tests.support.wire import KEYS, Simulator, simulator
 
 SYMBOL = "BTC-USDT-PERP"
-SPEC = ContractSpec(SYMBOL, 0.001, 0.1, maintenance_rate=0.004, max_leverage=125.0)
+SPEC = BUILTIN[SYMBOL]
 START_MS = 1_704_067_200_000
 MINUTE = 60_000
 DEPOSIT = 10_000.0

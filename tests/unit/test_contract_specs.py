@@ -108,4 +108,4 @@ def test_a_wrong_contract_file_is_refused(
 
 def test_the_built_in_table_is_keyed_by_its_symbols() -> None:
     assert {symbol: spec.symbol for symbol, spec in BUILTIN.items()} == {s: s for s in BUILTIN}
-    assert BUILTIN[BTC] == ContractSpec(BTC, 0.001, 0.1, 0.004, 125.0)
+    assert BUILTIN[BTC] == ContractSpec(BTC, 0.001, 0.1, 0.004, 125.0, 1e6)

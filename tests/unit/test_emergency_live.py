@@ -4,6 +4,7 @@ The real client on a real simulator over real sockets, with its fault switches.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ def test_it_takes_the_line_that_the_bot_had(addresses: dict[str, Any], tmp_path:
     made = LiveAccount(*files(tmp_path, addresses, ipv4=False, timeout_s=2.5))
     assert (made.client.site.ipv4, made.client.site.timeout_s) == (False, 2.5)
     made.close()
+
+
+def test_a_position_that_is_larger_than_an_order_may_be_is_closed_in_parts(
+    addresses: dict[str, Any], tmp_path: Path
+) -> None:
+    outside(addresses, do="enter", side=1, contracts=7)
+    folder, keys = files(tmp_path, addresses, replace(COIN, max_contracts=3.0))
+    said: list[str] = []
+    done = emergency.flatten(folder, "drill", None, said.append, keys)
+    assert (done["flat"], done["closed"]) == (True, [COIN.symbol])
+    assert [line.split(": ")[1] for line in said] == [
+        f"{n} contracts at the market" for n in (3, 3, 1)
+    ]
+    assert flat(addresses)
 
 
 def test_other_contracts_are_not_touched_and_a_kill_lists_them(

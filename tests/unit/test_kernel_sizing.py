@@ -106,6 +106,15 @@ def test_whole_contracts(notional: float, contracts: float) -> None:
     assert whole_contracts(w, 0, notional) == contracts
 
 
+def test_no_position_is_larger_than_the_order_that_has_to_close_it() -> None:
+    w = sizing_world()
+    natural, _ = sized(w)
+    w.specs[0].max_contracts = natural - 0.5
+    assert sized(w) == (natural - 1.0, ACCEPTED)
+    w.specs[0].max_contracts = natural
+    assert sized(w) == (natural, ACCEPTED)
+
+
 def test_no_price_buys_nothing() -> None:
     w = sizing_world()
     w.symbols[0].mark = 0.0

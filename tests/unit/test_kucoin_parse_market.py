@@ -81,9 +81,16 @@ def test_doubtful_candles_are_malformed(data: object) -> None:
 
 
 def test_a_contract_is_read() -> None:
-    assert parse.contract(CONTRACT, BTC) == parse.Contract(SPEC, "Open", 0.0002, 0.0006, 1e6)
+    assert parse.contract(CONTRACT, BTC) == parse.Contract(SPEC, "Open", 0.0002, 0.0006)
     rebate = changed(CONTRACT, makerFeeRate=-0.00015, status="Paused", multiplier="0.001")
     assert parse.contract(rebate, BTC)[1:3] == ("Paused", -0.00015)
+
+
+def test_the_largest_order_is_one_that_the_market_takes_back() -> None:
+    fewer = changed(CONTRACT, marketMaxOrderQty=5_000)
+    assert parse.contract(fewer, BTC).spec.max_contracts == 5_000.0
+    more = changed(CONTRACT, marketMaxOrderQty="2000000")
+    assert parse.contract(more, BTC).spec.max_contracts == 1e6
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,9 @@ def test_a_contract_is_read() -> None:
         ("makerFeeRate", None),
         ("takerFeeRate", 0.5),
         ("maxOrderQty", 0),
+        ("maxOrderQty", None),
+        ("marketMaxOrderQty", 0),
+        ("marketMaxOrderQty", 0.5),
         ("status", None),
     ],
 )

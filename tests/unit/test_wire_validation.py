@@ -30,6 +30,16 @@ def test_the_highest_price_is_taken() -> None:
     assert desk.place(**STOP, stopPrice=highest).stop_price == 1_000_000.0
 
 
+def test_an_order_at_the_market_may_be_smaller_than_one_with_a_limit() -> None:
+    desk = Desk(100.0)
+    desk.wire.market.exchange.specs[0].max_contracts = 8.0
+    seen = desk.call("GET", "/api/v1/contracts/{symbol}", symbol=SYMBOL)
+    assert (seen["maxOrderQty"], seen["marketMaxOrderQty"]) == (1_000_000, 8)
+    assert desk.refused(size=9) == "100001"
+    assert desk.place(size=8).size == 8
+    assert desk.place(**LIMIT).size == 9
+
+
 @pytest.mark.parametrize(
     "fields",
     [

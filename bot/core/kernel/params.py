@@ -101,8 +101,8 @@ class Tier:
 
 @dataclass(slots=True)
 class Spec:
-    """One contract: base coins per contract, price step, maintenance margin rate, largest
-    leverage."""
+    """One contract: base coins per contract, price step, maintenance margin rate, largest leverage
+    and order."""
 
     multiplier: float = 1.0
     tick: float = 0.0
@@ -111,3 +111,5 @@ class Spec:
     """1 / tick where that is a whole number, else 0: dividing by it gives exact decimal prices"""
     maintenance_rate: float = 0.01
     max_leverage: float = 50.0
+    max_contracts: float = 0.0
+    """the largest order, so that one can close what one has opened; 0 means no limit"""

@@ -73,12 +73,16 @@ def used_totals(w: World, held_only: bool) -> tuple[float, float, float]:
 
 @kernel
 def whole_contracts(w: World, k: int, notional: float) -> float:
-    """Return how many contracts of symbol `k` a notional buys at the worst entry price; at least
-    0."""
-    price = w.specs[k].multiplier * worst_price(w, w.symbols[k].mark)
+    """Return how many contracts of symbol `k` a notional buys at the worst entry price; at least 0,
+    and at most what one order may have."""
+    spec = w.specs[k]
+    price = spec.multiplier * worst_price(w, w.symbols[k].mark)
     if price <= 0.0 or notional <= 0.0:
         return 0.0
-    return float(math.floor(notional / price))
+    contracts = math.floor(notional / price)
+    if spec.max_contracts > 0.0:
+        contracts = min(contracts, math.floor(spec.max_contracts))
+    return float(contracts)
 
 
 @kernel
