@@ -26,6 +26,7 @@ from bot.core.reconcile import Holding
 from bot.shell.emergency import Done, Say, emergency_id, live_key
 from bot.shell.others import order_text, position_text
 
+WRONG_MARGIN_MODE = "330005"
 TRY_FOR_S = 60.0
 PAUSE_S = 0.25
 CALL_S = 20.0
@@ -45,6 +46,8 @@ class LiveAccount:
         self.reader = AccountReader(self.client, known.symbols, clock, known.founded_ms)
         self.clock = clock
         self.asked_time = False
+        self.cross: set[int] = set()
+        """symbols that a person has set to cross margin: an order there has to say so"""
         self.wire.run(self.client.open(), CALL_S)
 
     def close(self) -> None:
@@ -125,6 +128,8 @@ class LiveAccount:
                 1.0,
             )
             body = order_body(order, wire_symbol(self.symbols[k]), self.known.specs[k])
+            if k in self.cross:
+                body["marginMode"] = "CROSS"
             send = self.client.send(
                 "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
             )
@@ -135,6 +140,8 @@ class LiveAccount:
                 say(f"closing {self.symbols[k]}: {contracts:g} contracts at the market")
             except (BotError, TimeoutError) as error:
                 say(f"{self.symbols[k]}: {error}")
+                if isinstance(error, RefusedError) and error.verdict.code == WRONG_MARGIN_MODE:
+                    self.cross ^= {k}
 
     def cancel(self, order_ids: Sequence[str]) -> int:
         """Ask for the cancellation of orders; return how many were asked for."""

@@ -46,6 +46,11 @@ def outside(addresses: dict[str, Any], **deed: Any) -> Any:
     return Control(addresses["control"])("POST", "/control/outside", symbol=COIN.symbol, **deed)
 
 
+def set_margin(addresses: dict[str, Any], mode: str) -> None:
+    deed = {"do": "margin_mode", "symbol": COIN.symbol, "mode": mode}
+    Control(addresses["control"])("POST", "/control/market", **deed)
+
+
 @pytest.fixture
 def account(addresses: dict[str, Any], tmp_path: Path) -> Iterator[LiveAccount]:
     """Return an account with a position and an order that rests."""
@@ -108,6 +113,21 @@ def test_a_position_that_is_larger_than_an_order_may_be_is_closed_in_parts(
     assert [line.split(": ")[1] for line in said] == [
         f"{n} contracts at the market" for n in (3, 3, 1)
     ]
+    assert flat(addresses)
+
+
+def test_a_position_in_cross_margin_is_closed_too(
+    addresses: dict[str, Any], tmp_path: Path
+) -> None:
+    outside(addresses, do="enter", side=1, contracts=2)
+    set_margin(addresses, "CROSS")
+    said: list[str] = []
+    done = emergency.flatten(
+        *files(tmp_path, addresses)[:1], "drill", None, said.append, tmp_path / "keys"
+    )
+    set_margin(addresses, "ISOLATED")
+    assert done["flat"]
+    assert ["isolated margin" in line for line in said] == [True, False]
     assert flat(addresses)
 
 
