@@ -37,11 +37,8 @@ from tests.support.parts import HandClock, make_parts
 
 INSTALLATION = "drill"
 STEP_MS = 2_500
-MOST_BESIDE_MS = 10_000 + 2 * STEP_MS
-"""what was lost is found by the next read, as nothing prompts one here; a turn before it, and one
-until the cancellation has arrived"""
-HIDDEN_MS = 10_000 * HIDDEN_READS
-"""an order that reads do not show cannot be cancelled again"""
+READ_MS = 10_000
+"""between two reads: nothing prompts one here"""
 MOST_BARS = 400
 AFTER_BARS = 4
 """bars that follow the last fault: time to put everything right"""
@@ -57,6 +54,15 @@ CONFIG = load_config(
     ],
 )
 MARKETS: dict[int, tuple[Source, list[Row]]] = {}
+
+
+def beside_ms(plan: Sequence[Fault]) -> int:
+    """Return how long a replaced stop may be there: each word about a stop that is lost is found by
+    the next read, one that reads do not show by a later one; a turn before it, and one until the
+    cancellation has arrived."""
+    lost = [fault for fault in plan if fault.role is Role.STOP]
+    hidden = HIDDEN_READS * any(fault.kind is Kind.UNKNOWN for fault in lost)
+    return (max(1, len(lost)) + hidden) * READ_MS + 2 * STEP_MS
 
 
 def drawn(seed: int) -> tuple[Source, list[Row]]:
@@ -106,8 +112,7 @@ class Drill:
             self.market.next_ms,
         )
         self.daemon = Daemon(self.engine, parts)
-        hidden_ms = HIDDEN_MS if any(fault.kind is Kind.UNKNOWN for fault in plan) else 0
-        self.cover = CoverJudge(CONFIG, MOST_BESIDE_MS + hidden_ms)
+        self.cover = CoverJudge(CONFIG, beside_ms(plan))
 
     def run(self) -> None:
         """Trade until the plan is through and the time to put things right is over."""
