@@ -32,9 +32,10 @@ LASTING = (
     *SETTINGS,
     *("stops.min=0.05", "stops.max=0.05", "warmup_bars=20"),
     *("momentum.period=8", "momentum.entry=0.1", "momentum.exit=-100.0", "momentum.reward=10.0"),
-    *('symbols=["BTC-USDT-PERP"]', 'strategies=["momentum"]', f"exchange.speed={SPEED}"),
+    *('symbols=["BTC-USDT-PERP"]', 'strategies=["momentum"]'),
 )
 """settings of a bot that soon enters and does not leave"""
+RUNNING = (*LASTING, f"exchange.speed={SPEED}")  # only beside the simulator's addresses
 
 
 class LiveBot(Bot):
@@ -46,7 +47,7 @@ class LiveBot(Bot):
         self.keys = credentials_folder(folder / "keys")
 
     def words(self, state: Path) -> list[str]:
-        settings = [word for setting in LASTING for word in ("--set", setting)]
+        settings = [word for setting in RUNNING for word in ("--set", setting)]
         where = ["--exchange", self.exchange.futures, self.exchange.spot]
         account = ["--credentials", str(self.keys), "--state", str(state)]
         return ["live", "--yes", "--metrics-port", "0", *where, *account, *settings]

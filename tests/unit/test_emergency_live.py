@@ -5,6 +5,7 @@ The real client on a real simulator over real sockets, with its fault switches.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from bot.shell.emergency_live import LiveAccount
 from ops.exchange.server import WireExchange
 from tests.support.wire_client import Control
 from tests.support.wire_desk import COIN, KEY, START, options, source
+
+NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,9 @@ def files(
         path.write_text(getattr(KEY, name), encoding="ascii")
         path.chmod(0o600)
     urls = addresses["futures"], addresses["spot"]
-    known = AccountFile("r1", START, key_hash(KEY.key), *urls, (contract,), **site)
+    # The exchange's time stands still: two of one name would number their orders alike.
+    installation = f"r{next(NUMBERS)}"
+    known = AccountFile(installation, START, key_hash(KEY.key), *urls, (contract,), **site)
     write_account(folder, known)
     return folder, keys
 
