@@ -44,6 +44,8 @@ class Guard:
     """reads in a row that showed another position than ours"""
     differs_since: int = 0
     """ms; the first of them"""
+    differs_from: float = 0.0
+    """contracts of our position, signed, at the first of them"""
     assumed: float = 0.0
     """contracts that were booked as gone because the position showed it, without a fill"""
     assumed_side: int = 0

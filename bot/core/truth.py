@@ -121,18 +121,21 @@ def on_foreign_position(state: State, event: ForeignPosition) -> list[Effect]:
 
 
 def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
-    """The position differs from our books: lock the symbol; when it lasts, follow."""
+    """The position differs from our books: lock the symbol; when it lasts, follow.
+
+    Once our books have moved it is another difference, and it has to last anew.
+    """
     k = event.symbol
-    guard = state.guards[k]
-    if guard.differs == 0:
-        guard.differs_since = event.now_ms
+    guard, pos = state.guards[k], state.world.positions[k]
+    held = pos.side * pos.contracts
+    if guard.differs == 0 or guard.differs_from != held:
+        guard.differs, guard.differs_since, guard.differs_from = 0, event.now_ms, held
     guard.differs += 1
     state.relock(k)
     most_ms = AWAITED_MS if event.awaited else DIFFERENT_MS
     lasting = event.now_ms - guard.differs_since >= most_ms
     if guard.differs < DIFFERENT_READS or not lasting:
         return []
-    pos = state.world.positions[k]
     ours = f"{SIDE_NAMES[pos.side]} {pos.contracts:g}"
     theirs = f"{SIDE_NAMES[event.side]} {event.contracts:g}"
     text = f"position is {theirs} on the exchange and {ours} in our books"

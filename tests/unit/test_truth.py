@@ -407,6 +407,28 @@ def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
     assert desk.state.world.symbols[0].locked == 1
 
 
+def test_a_difference_that_our_books_have_moved_from_has_to_last_anew() -> None:
+    """A late fill of the entry ends one doubt; a late fill of its target is the next one."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 6.0, ENTRY_PRICE)
+    desk.accept("stop")
+    desk.accept("target")
+    desk.cancelled("entry")
+    more = read(desk, holdings=(Holding(1, 10.0, 100.0),))
+    seen(desk, replace(more, asked=()))
+    desk.wait(DIFFERENT_MS // 1_000)
+    late = OrderFilled(desk.now, "t-1-entry", "late", 4.0, ENTRY_PRICE, 0.3, 0, 1)
+    less = read(desk, holdings=(Holding(1, 9.0, 100.0),), entries=(late,))
+    assert "external_position_change" not in kinds(seen(desk, replace(less, asked=())))
+    assert desk.position.contracts == 10.0
+    desk.fill("target", 1.0, 104.0)
+    agreed = read(desk, holdings=(Holding(1, 9.0, 100.0),))
+    seen(desk, replace(agreed, asked=()))
+    assert (desk.position.contracts, desk.state.guards[0].differs) == (9.0, 0)
+
+
 def followed(holding: Holding, **changes: object) -> Desk:
     """Return a desk with a trade whose position was found smaller for long enough."""
     desk = in_a_trade()
