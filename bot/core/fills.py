@@ -155,14 +155,16 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
             f"{state.symbols[order.symbol]}: {order.role.value} filled {event.contracts} contracts "
             f"of the {order.remaining} that were left"
         )
-    if beyond_ours(state, order, event.contracts) > 0.0:
-        if is_assumed(state, order.symbol, order.request.side, event.contracts):
-            take_fill(order, event.contracts)
-            if not order.live:
-                end_order(state, order)
-            return correct(state, order.symbol, event)
-        if not event.certain and state.puzzling(event.fill_id):
-            return []
+    beyond = beyond_ours(state, order, event.contracts) > 0.0
+    if (beyond or event.late) and is_assumed(
+        state, order.symbol, order.request.side, event.contracts
+    ):
+        take_fill(order, event.contracts)
+        if not order.live:
+            end_order(state, order)
+        return correct(state, order.symbol, event)
+    if beyond and not event.certain and state.puzzling(event.fill_id):
+        return []
     state.puzzles.pop(event.fill_id, None)
     take_fill(order, event.contracts)
     state.relock(order.symbol)

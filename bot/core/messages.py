@@ -122,6 +122,7 @@ class OrderFilled:
     side: int = 0
     certain: bool = False
     """no other record can come before it (reconcile.explained)"""
+    late: bool = False  # our books have the position that it led to (reconcile.is_late)
 
     @property
     def entry_id(self) -> str:

@@ -34,7 +34,7 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.orders import Order, Status, is_ours
-from bot.core.outside import fits
+from bot.core.outside import fits, is_assumed
 from bot.core.state import WALLET_TOLERANCE, State
 
 type Entry = OrderFilled | FundingSettled | Liquidated | Transferred
@@ -112,9 +112,36 @@ def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
         name = entry.client_id if isinstance(entry, OrderFilled) else ""
         early = isinstance(entry, OrderFilled) and name in puzzling and fits(state, entry)
         if entry.entry_id not in state.fill_ids and not early:
-            yield replace(entry, now_ms=max(entry.now_ms, state.now_ms))
+            now = max(entry.now_ms, state.now_ms)
+            if isinstance(entry, OrderFilled):
+                yield replace(entry, now_ms=now, late=is_late(state, seen, entry))
+            else:
+                yield replace(entry, now_ms=now)
             if name and entry.entry_id in state.puzzles:
                 puzzling.add(name)
+
+
+def is_late(state: State, seen: Snapshot, fill: OrderFilled) -> bool:
+    """Return whether a fill is the late word about contracts that were booked as gone: with all
+    that is not booked yet, more would be gone than the position shows."""
+    k = fill.symbol
+    if not is_assumed(state, k, fill.side, fill.contracts):
+        return False
+    pos, holding = state.world.positions[k], seen.holdings[k]
+    net = pos.side * pos.contracts + sum(f.side * f.contracts for f in unbooked(state, seen, k))
+    left = holding.side * holding.contracts - net
+    return state.guards[k].assumed_side * left >= fill.contracts
+
+
+def unbooked(state: State, seen: Snapshot, k: int) -> list[OrderFilled]:
+    """Return the fills on symbol `k` that our books do not have, by time."""
+    return by_time(
+        entry
+        for entry in seen.entries
+        if isinstance(entry, OrderFilled)
+        and entry.symbol == k
+        and entry.fill_id not in state.fill_ids
+    )
 
 
 def by_time[T: Entry](entries: Iterable[T]) -> list[T]:
@@ -128,13 +155,8 @@ def explained(state: State, seen: Snapshot) -> Iterator[Event]:
 
     An order under way is no objection: had it traded, it would set them apart further.
     """
-    unbooked = [
-        entry
-        for entry in by_time(seen.entries)
-        if isinstance(entry, OrderFilled) and entry.fill_id not in state.fill_ids
-    ]
     for k, holding in enumerate(seen.holdings):
-        fills = [fill for fill in unbooked if fill.symbol == k]
+        fills = unbooked(state, seen, k)
         pos = state.world.positions[k]
         net = pos.side * pos.contracts + sum(fill.side * fill.contracts for fill in fills)
         if fills and net == holding.side * holding.contracts:

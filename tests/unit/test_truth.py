@@ -508,6 +508,45 @@ def test_a_fill_of_ours_that_comes_after_all_corrects_what_was_assumed() -> None
     assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
 
 
+def partly_sold(desk: Desk, contracts: float, *entries: OrderFilled) -> list[Effect]:
+    """Read an account with so many contracts of 10 left, whose target has traded 4 of them."""
+    target, stop = OrderReport("t-3-target", 0, True, 4.0), OrderReport("t-2-stop", 0, True)
+    shown = {"t-3-target": target, "t-2-stop": stop}
+    holdings = (Holding(1, contracts, 100.0),)
+    told = {"holdings": holdings, "reports": shown, "open_orders": (target, stop)}
+    return seen(desk, read(desk, **told, entries=entries))
+
+
+@pytest.mark.parametrize("sizes", [(4.0,), (1.0, 3.0), (4.0, 3.0)])
+def test_a_late_fill_of_ours_that_closed_a_part_is_not_booked_twice(
+    sizes: tuple[float, ...],
+) -> None:
+    desk = in_a_trade()
+    for _ in range(AWAITED_MS // 10_000 + 1):
+        partly_sold(desk, 6.0)
+        desk.wait(10)
+    assert desk.position.contracts == 6.0
+    before = equity_of(desk)
+    fills = [
+        OrderFilled(desk.now + n, "t-3-target", f"x{n}", size, 104.0, 0.1, 0, -1)
+        for n, size in enumerate(sizes)
+    ]
+    left = 10.0 - sum(sizes)
+    assert set(kinds(partly_sold(desk, left, *fills))) == {"late_fill"}
+    assert desk.position.contracts == left
+    mark = desk.state.world.symbols[0].mark
+    gain = 4.0 * (104.0 - 100.0) + (sum(sizes) - 4.0) * (104.0 - mark)
+    assert equity_of(desk) == pytest.approx(before + gain - 0.1 * len(sizes))
+    assert desk.state.orders["t-3-target"].filled == sum(sizes)
+
+
+def test_a_fill_of_ours_is_no_late_word_about_what_somebody_else_closed() -> None:
+    desk = followed(Holding(1, 6.0, 100.0))
+    own = OrderFilled(desk.now, "t-3-target", "x1", 3.0, 104.0, 0.1, 0, -1)
+    assert kinds(partly_sold(desk, 3.0, own)) == []
+    assert desk.position.contracts == 3.0
+
+
 def test_a_difference_that_goes_away_is_forgotten() -> None:
     desk = in_a_trade()
     seen(desk, read(desk, holdings=(Holding(1, 4.0, 100.0),)))
