@@ -90,15 +90,6 @@ def read_topics(text: Any, *, private: bool, spot: bool) -> list[str]:
     return [f"{name}:{symbol}" for symbol in symbols]
 
 
-def symbol_of(topic: str) -> str:
-    """Return the contract of a single topic, empty where it is of none.
-
-    >>> symbol_of("/contractMarket/limitCandle:XBTUSDTM_1min"), symbol_of("/contractAccount/wallet")
-    ('XBTUSDTM', '')
-    """
-    return topic.partition(":")[2].partition("_")[0]
-
-
 def forms(topic: str, subject: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return under which (topic, subject) a push goes out.
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,15 +23,7 @@ from ops.exchange.fault_specs import AT_ONCE, PUSH_KINDS
 from ops.exchange.faults import Fault, Faults, Seen
 from ops.exchange.limits import Meter
 from ops.exchange.outgoing import Outgoing
-from ops.exchange.socket_topics import (
-    FrameError,
-    compact,
-    error,
-    forms,
-    message,
-    read_topics,
-    symbol_of,
-)
+from ops.exchange.socket_topics import FrameError, compact, error, forms, message, read_topics
 
 CLASSIC_PATH = "/endpoint"
 UNIFIED_PATH = "/unified/futures"  # asks for no token
@@ -58,7 +50,7 @@ class Ticket:
 
 
 class Hub:
-    """All sockets of one simulator. `now_ms` is market time, `names` are those of its contracts."""
+    """All sockets of one simulator. `now_ms` is market time."""
 
     def __init__(
         self,
@@ -66,11 +58,10 @@ class Hub:
         now_ms: Callable[[], int],
         ping_interval_ms: int = 18_000,
         *,
-        names: Collection[str],
         seed: int = 0,
         most_waiting: int = MOST_WAITING,
     ) -> None:
-        self.faults, self.now_ms, self.names = faults, now_ms, names
+        self.faults, self.now_ms = faults, now_ms
         self.ping_interval_ms, self.seed, self.most_waiting = ping_interval_ms, seed, most_waiting
         self.tickets: dict[str, Ticket] = {}
         self.issued = 0
@@ -222,12 +213,7 @@ class Hub:
 
     def subscribe(self, connection: Connection, asked: dict[str, Any]) -> None:
         """Add what is asked for, all of it or nothing."""
-        wanted = self.wanted(connection, asked)
-        for topic in wanted:
-            symbol = symbol_of(topic)
-            if symbol and symbol not in self.names:
-                raise FrameError(404, f"topic {topic} is not found")
-        topics = connection.topics.union(wanted)
+        topics = connection.topics.union(self.wanted(connection, asked))
         if len(topics) > MOST_TOPICS:
             raise FrameError(509, f"exceed max topic count {MOST_TOPICS}")
         connection.topics = topics

@@ -24,7 +24,6 @@ from ops.exchange.faults import Faults
 from ops.exchange.limits import Limits
 from ops.exchange.market import Market, Setting
 from ops.exchange.market_news import MarketNews
-from ops.exchange.names import wire_symbol
 from ops.exchange.sockets import Hub
 from ops.exchange.source import Source
 
@@ -88,8 +87,7 @@ class Wire:
         self.on_over: Callable[[], None] = lambda: None
         """called once in a life, when the source has no more rows"""
         self.faults = Faults(options.seed)
-        names = list(map(wire_symbol, options.source.symbols))
-        self.hub = Hub(self.faults, self.now, names=names, seed=options.seed)
+        self.hub = Hub(self.faults, self.now, seed=options.seed)
         self.limits = Limits()
         self.requests: Counter[str] = Counter()
         self.account_mode = "CLASSIC"

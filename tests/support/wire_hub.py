@@ -77,16 +77,13 @@ class Client:
         assert (await self.ask(type="ping"))["type"] == "pong"
 
 
-NAMES = ("XBTUSDTM", "ETHUSDTM", "SOLUSDTM")
-
-
 class Wire:
     """A hub that is served, and its market time."""
 
     def __init__(self, **options: Any) -> None:
         self.now_ms = NOW_MS
         self.faults = Faults()
-        self.hub = Hub(self.faults, lambda: self.now_ms, **{"names": NAMES, **options})
+        self.hub = Hub(self.faults, lambda: self.now_ms, **options)
         self.clients: list[Client] = []
         self.session: aiohttp.ClientSession
         self.url = ""

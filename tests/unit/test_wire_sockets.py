@@ -185,16 +185,6 @@ def test_every_topic_of_the_contract_is_served() -> None:
     [
         ({"topic": "/contractMarket/none:A"}, 404, "topic /contractMarket/none:A is not found"),
         ({"topic": "/market/ticker:BTC-USDT"}, 404, "topic /market/ticker:BTC-USDT is not found"),
-        (
-            {"topic": "/contractMarket/ticker:XBTUSDTM,NONEUSDTM"},
-            404,
-            "topic /contractMarket/ticker:NONEUSDTM is not found",
-        ),
-        (
-            {"topic": "/contractMarket/limitCandle:NONEUSDTM_1min"},
-            404,
-            "topic /contractMarket/limitCandle:NONEUSDTM_1min is not found",
-        ),
         ({"topic": ORDERS}, 403, f"topic {ORDERS} is private, the token is not"),
         ({"topic": "/contractMarket/ticker"}, 400, "topic /contractMarket/ticker is invalid"),
         ({"topic": f"{TICKER},"}, 400, f"topic {TICKER}, is invalid"),
