@@ -6,12 +6,12 @@ What is pushed carries one symbol, except for the topics of an account that were
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-MOSTSYMBOLS = 100  # in one subscription
+MOST_SYMBOLS = 100  # in one subscription
 MOST_TEXT = 200  # of a client's own words in an error
 
 
@@ -65,13 +65,16 @@ class FrameError(Exception):
         self.code, self.text = code, text
 
 
-def read_topics(text: Any, *, private: bool, spot: bool) -> list[str]:
+def read_topics(
+    text: Any, *, private: bool, spot: bool, contracts: Container[str] | None = None
+) -> list[str]:
     """Return the single topics that a subscription asks for.
 
-    `private` and `spot` are those of the socket's token. Raises FrameError.
+    `private` and `spot` are those of the socket's token; a symbol has to be one of `contracts`,
+    None is any. Raises FrameError.
     """
     if not isinstance(text, str) or not text:
-        raise FrameError(400, "topic is required")
+        raise FrameError(406, "topic is required")
     shown = text[:MOST_TEXT]
     name, colon, behind = text.partition(":")
     topic = TOPICS.get(name)
@@ -85,8 +88,11 @@ def read_topics(text: Any, *, private: bool, spot: bool) -> list[str]:
     pattern = _CANDLES if topic.symbols is Symbols.CANDLES else SYMBOL
     if topic.symbols is Symbols.NONE or not all(map(pattern.fullmatch, symbols)):
         raise FrameError(400, f"topic {shown} is invalid")
-    if len(symbols) > MOSTSYMBOLS:
-        raise FrameError(400, f"topic {shown} has more than {MOSTSYMBOLS} symbols")
+    if len(symbols) > MOST_SYMBOLS:
+        most = f"exceed max subscription count limitation of {MOST_SYMBOLS} per time"
+        raise FrameError(509, most)
+    if contracts is not None and not all(one.partition("_")[0] in contracts for one in symbols):
+        raise FrameError(404, f"topic {shown} is not found")
     return [f"{name}:{symbol}" for symbol in symbols]
 
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +69,8 @@ class Hub:
         self.closed = False
         self.connections: list[Connection] = []
         self.connects = Meter(MOST_CONNECTS, CONNECTS_MS)
+        self.contracts: Container[str] | None = None
+        """the symbols that can be listened to; None is any"""
         self.numbers: Counter[str] = Counter()
         """the newest `sn` of each topic"""
         self.outgoing = Outgoing(faults)
@@ -128,7 +130,7 @@ class Hub:
         now = self.now_ms()
         ticket = self.tickets.get(token) if path != UNIFIED_PATH else Ticket(False, False, now)
         if len(self.connections) > MOST_SOCKETS:
-            raise FrameError(509, "exceed max session count")
+            raise FrameError(509, f"exceed max session count limitation of {MOST_SOCKETS}")
         if not self.connects.take(now):
             raise FrameError(509, f"exceed max connect count {MOST_CONNECTS} per minute")
         expired = ticket is not None and now >= ticket.issued_ms + LIFE_MS
@@ -215,13 +217,17 @@ class Hub:
         """Add what is asked for, all of it or nothing."""
         topics = connection.topics.union(self.wanted(connection, asked))
         if len(topics) > MOST_TOPICS:
-            raise FrameError(509, f"exceed max topic count {MOST_TOPICS}")
+            text = f"exceed max subscription count limitation of {MOST_TOPICS} per session"
+            raise FrameError(509, text)
         connection.topics = topics
 
     def wanted(self, connection: Connection, asked: dict[str, Any]) -> list[str]:
+        private, contracts = connection.private, self.contracts
         if connection.unified:
-            return unified.read_channel(asked, private=connection.private)
-        return read_topics(asked.get("topic"), private=connection.private, spot=connection.spot)
+            return unified.read_channel(asked, private=private, contracts=contracts)
+        return read_topics(
+            asked.get("topic"), private=private, spot=connection.spot, contracts=contracts
+        )
 
     def publish(self, topic: str, subject: str, data: dict[str, Any], *, private: bool) -> None:
         """Push an event to all who listen; a private one only to those with a private token."""

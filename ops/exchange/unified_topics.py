@@ -5,7 +5,7 @@ topic, `T` and `d` instead of subject and data, and no numbers. Inside the simul
 symbol is a topic too: `mark-price:XBTUSDTM`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ops.exchange.names import decimal_text, nanoseconds
@@ -18,8 +18,11 @@ TRADE_TYPES = {MARK_PRICE: "FUTURES", FUNDING_FEE: "FUTURES", POSITIONS: "TRADE"
 """what has to be asked of each channel; TRADE is a classic account"""
 
 
-def read_channel(asked: Mapping[str, Any], *, private: bool) -> list[str]:
-    """Return the topic that a subscription asks for, in a list. Raises FrameError."""
+def read_channel(
+    asked: Mapping[str, Any], *, private: bool, contracts: Container[str] | None = None
+) -> list[str]:
+    """Return the topic that a subscription asks for, in a list; its symbol has to be one of
+    `contracts`, None is any. Raises FrameError."""
     channel = asked.get("channel")
     wanted = TRADE_TYPES.get(channel) if isinstance(channel, str) else None
     if wanted is None:
@@ -33,6 +36,8 @@ def read_channel(asked: Mapping[str, Any], *, private: bool) -> list[str]:
     symbol = asked.get("symbol")
     if not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol):
         raise FrameError(400, f"missing `symbol` for topic: {channel}")
+    if contracts is not None and symbol not in contracts:
+        raise FrameError(404, f"symbol {symbol} is not found")
     return [f"{channel}:{symbol}"]
 
 

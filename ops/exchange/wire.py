@@ -106,6 +106,7 @@ class Wire:
         self.market = market
         self.over = False
         self.account = Account(market.exchange, market, self.hub.publish)
+        self.hub.contracts = market.wire.keys()
         self.news = MarketNews(market, self.hub)
         market.on_trigger = partial(answers.triggered, self.account)
         market.on_quote = self.news.quoted

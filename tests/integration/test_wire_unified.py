@@ -118,6 +118,15 @@ def test_frames_that_make_no_sense_are_answered() -> None:
             {"action": "subscribe", "channel": ["obu"], "symbol": "A"},
             "channel ['obu'] is not found",
         ),
+        (
+            {
+                "action": "subscribe",
+                "channel": "mark-price",
+                "tradeType": "FUTURES",
+                "symbol": "NOUSDTM",
+            },
+            "symbol NOUSDTM is not found",
+        ),
         ({"action": "subscribe", "channel": "positionAll", "tradeType": "TRADE"}, "channel positi"),
         ({"action": "subscribe", "channel": "positionAll", "tradeType": "UNIFIED"}, "expected tra"),
         ({"type": "subscribe", "topic": "/contractMarket/ticker:XBTUSDTM"}, "action is not supp"),

@@ -12,13 +12,14 @@ def test_topics_are_bounded() -> None:
             client = await made.client(private=False)
             many = ",".join(f"S{k}" for k in range(101))
             told = await client.ask(type="subscribe", topic=f"/contractMarket/ticker:{many}")
-            assert told["code"] == 400
-            assert told["data"].endswith("has more than 100 symbols")
+            text = "exceed max subscription count limitation of 100 per time"
+            assert (told["code"], told["data"]) == (509, text)
             for first in (0, 100, 200):
                 symbols = ",".join(f"S{k}" for k in range(first, first + 100))
                 await client.subscribe(f"/contractMarket/ticker:{symbols}")
             told = await client.ask(type="subscribe", topic=TICKER)
-            assert (told["code"], told["data"]) == (509, "exceed max topic count 300")
+            text = "exceed max subscription count limitation of 300 per session"
+            assert (told["code"], told["data"]) == (509, text)
 
     run(scenario())
 
@@ -30,7 +31,8 @@ def test_sockets_are_bounded() -> None:
             made.now_ms += 60_000
             kept += [await made.client() for _ in range(20)]
             assert len(kept) == len(made.hub.connections)
-            await refused(made, made.bullet(True)["token"], 509, "exceed max session count")
+            text = "exceed max session count limitation of 50"
+            await refused(made, made.bullet(True)["token"], 509, text)
 
     run(scenario())
 

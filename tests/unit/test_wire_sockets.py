@@ -193,9 +193,9 @@ def test_every_topic_of_the_contract_is_served() -> None:
             400,
             "topic /contractMarket/limitCandle:XBTUSDTM_3min is invalid",
         ),
-        ({"topic": ""}, 400, "topic is required"),
-        ({"topic": 5}, 400, "topic is required"),
-        ({}, 400, "topic is required"),
+        ({"topic": ""}, 406, "topic is required"),
+        ({"topic": 5}, 406, "topic is required"),
+        ({}, 406, "topic is required"),
         ({"type": "unsubscribe", "topic": "/none"}, 404, "topic /none is not found"),
         ({"type": "openTunnel"}, 415, "type is not supported"),
     ],
@@ -207,6 +207,29 @@ def test_a_wrong_frame_gets_an_error_frame(asked: dict[str, Any], code: int, tex
             told = await client.ask(**{"type": "subscribe", **asked})
             assert told == {"id": "1", "type": "error", "code": code, "data": text}
             await client.nothing_came()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "/contractMarket/ticker:NOUSDTM",
+        "/contractMarket/ticker:XBTUSDTM,NOUSDTM",  # all of it or nothing
+        "/contractMarket/limitCandle:NOUSDTM_1min",
+        "/contractMarket/tradeOrders:NOUSDTM",
+        "/contract/position:NOUSDTM",
+    ],
+)
+def test_a_contract_that_does_not_exist_has_no_topics(topic: str) -> None:
+    async def scenario() -> None:
+        async with wire() as made:
+            made.hub.contracts = {"XBTUSDTM"}
+            client = await made.client("/contractMarket/limitCandle:XBTUSDTM_1min", ORDERS)
+            told = await client.ask(type="subscribe", topic=topic, response=True)
+            text = f"topic {topic} is not found"
+            assert told == {"id": "3", "type": "error", "code": 404, "data": text}
+            assert len(made.hub.connections[0].topics) == 2
 
     run(scenario())
 
