@@ -10,6 +10,8 @@ from ops.exchange.limits import Meter
 CLOSE_S = 1.0  # for a client's answer to a close
 MOST_FRAMES = 100  # of a client within FRAMES_MS
 FRAMES_MS = 10_000
+READ_S = 5.0  # for a client to read what waits for it, while market time waits
+LOOK_S = 0.002
 
 
 class Connection:
@@ -32,6 +34,8 @@ class Connection:
         """frames that change places with the next one"""
         self.finished = False
         self.waiting: asyncio.Queue[str | None] = asyncio.Queue(most_waiting)
+        self.reads = True
+        """market time waits for it"""
         self.ended = asyncio.Event()
 
     def put(self, frame: str | None) -> None:
@@ -43,6 +47,14 @@ class Connection:
             self.waiting.put_nowait(frame)
         except asyncio.QueueFull:
             self.abort()
+
+    async def until_read(self) -> None:
+        """Wait until at most half of what fits is queued; nobody waits again for one that lets
+        READ_S pass."""
+        end = asyncio.get_running_loop().time() + READ_S
+        while self.reads and not self.finished and 2 * self.waiting.qsize() > self.waiting.maxsize:
+            await asyncio.sleep(LOOK_S)
+            self.reads = asyncio.get_running_loop().time() < end
 
     async def write(self) -> None:
         """Write what is queued until the connection ends."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bot.sim.ticks import Quote
+from ops.exchange import news
 from ops.exchange.candles import served
 from ops.exchange.contracts import (
     BOOK_LEVELS,
@@ -16,7 +17,13 @@ from ops.exchange.contracts import (
 from ops.exchange.market import Market, next_settlement
 from ops.exchange.names import decimal_text, nanoseconds, side_word, trade_id, wire_symbol
 from ops.exchange.sockets import Hub
-from ops.exchange.unified_topics import FUNDING_FEE, MARK_PRICE, funding_view, mark_view
+from ops.exchange.unified_topics import (
+    FUNDING_FEE,
+    MARK_PRICE,
+    POSITIONS,
+    funding_view,
+    mark_view,
+)
 
 CANDLE_WORDS = {
     1: "1min",
@@ -36,6 +43,8 @@ DEPTHS = (5, 50)
 INSTRUMENT = "/contract/instrument"
 SNAPSHOT = "/contractMarket/snapshot"
 ANNOUNCEMENT = "/contract/announcement"
+ACCOUNT = (news.ORDERS, news.STOPS, news.WALLET, news.POSITION, POSITIONS)
+"""what the topics of an account begin with"""
 MARK_MS = 1_000  # between two marks of a symbol
 RATE_MS = 60_000  # between two funding rates of a symbol
 DAY_VIEW_MS = 5_000  # between two views of a symbol's last 24 hours
@@ -62,6 +71,10 @@ class MarketNews:
     def wanted(self) -> set[str]:
         """Return the topics that somebody listens to."""
         return {topic for link in self.hub.connections for topic in link.topics}
+
+    def listened(self) -> bool:
+        """Return whether somebody listens to more than an account."""
+        return not all(topic.startswith(ACCOUNT) for topic in self.wanted())
 
     def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
         self.hub.publish(topic, subject, data, private=False)

@@ -35,7 +35,7 @@ MOST_SOCKETS = 50
 MOST_CONNECTS = 30  # within CONNECTS_MS
 CONNECTS_MS = 60_000
 MOST_TOPICS = 300  # of one connection
-MOST_WAITING = 20_000  # frames of one connection; hours that are played at once have to fit
+MOST_WAITING = 20_000  # frames of one connection
 MOST_BYTES = 65_536  # of one frame of a client
 MOST_GAP = 50
 
@@ -273,6 +273,11 @@ class Hub:
                 connection.put(None)
             else:
                 self.refuse(connection, connection.name, refusal)
+
+    async def until_read(self) -> None:
+        """Wait for the clients that have much to read."""
+        for connection in list(self.connections):
+            await connection.until_read()
 
     async def close(self) -> None:
         """End all connections; clients hear of it when they listen."""

@@ -145,7 +145,7 @@ class Wire:
         return now
 
     async def advance(self, to_ms: int) -> int:
-        """Move a stepped clock to `to_ms`, row by row; return the time.
+        """Move a stepped clock to `to_ms`, not faster than sockets read; return the time.
 
         Raises
         ------
@@ -156,12 +156,18 @@ class Wire:
         async with self.turn:
             if to_ms < self.clock.now():
                 raise InputError(f"advance: expected a time from {self.clock.now()}, was {to_ms}")
-            stride = ROWS_AT_ONCE * self.market.timeframe_ms
             while self.clock.now() < to_ms:
-                self.clock.move(min(to_ms, self.clock.now() + stride))
+                self.clock.move(min(to_ms, self.clock.now() + self.stride()))
                 self.catch_up()
+                await self.hub.until_read()
                 await asyncio.sleep(0)
             return self.catch_up()
+
+    def stride(self) -> int:
+        """Return how much of a long advance is played at once, ms."""
+        if self.news.listened():
+            return self.market.quote_ms  # a quote may be a hundred frames
+        return ROWS_AT_ONCE * self.market.timeframe_ms
 
 
 def read_setting(setting: Setting, wanted: dict[str, Any]) -> Setting:

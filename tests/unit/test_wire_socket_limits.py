@@ -1,6 +1,14 @@
 """What the sockets of the wire simulator refuse because it is too much."""
 
-from tests.support.wire_hub import refused, run, wire
+import asyncio
+
+import aiohttp
+import pytest
+
+from ops.exchange import connection
+from ops.exchange.server import Server
+from tests.support.wire_desk import MINUTE, PAST, options, source
+from tests.support.wire_hub import Client, refused, run, wire
 
 ORDERS = "/contractMarket/tradeOrders"
 TICKER = "/contractMarket/ticker:XBTUSDTM"
@@ -67,5 +75,50 @@ def test_what_a_client_says_is_bounded_by_ten_seconds() -> None:
             await other.nothing_came()
             made.now_ms += 1
             await client.subscribe(ORDERS)
+
+    run(scenario())
+
+
+def test_market_time_goes_no_faster_than_its_books_are_read() -> None:
+    async def scenario() -> None:
+        rows = [(100.0, 110.0), (110.0, 100.0)] * 10
+        server = Server(options(source([100.0] * PAST + rows)))
+        server.wire.hub.most_waiting = 500
+        addresses = await server.start()
+        async with aiohttp.ClientSession() as session:
+            bullet = server.wire.hub.issue(private=False, base_url=server.wire.endpoint)
+            address = f"ws{addresses['futures'][4:]}/endpoint?token={bullet['token']}"
+            client = Client(await session.ws_connect(address))
+            assert (await client.hear())["type"] == "welcome"
+            await client.subscribe("/contractMarket/level2:XBTUSDTM")
+            begin = server.wire.market.sequences[0]
+            going = asyncio.create_task(server.wire.advance(server.wire.now() + 20 * MINUTE))
+            heard = [(await client.hear())["data"]["sequence"] for _ in range(5_000)]
+            assert heard == list(range(begin + 1, begin + 5_001))  # far more than are kept
+            await client.socket.close()
+            await going
+        await server.stop()
+
+    run(scenario())
+
+
+def test_nobody_waits_twice_for_a_client_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "READ_S", 0.05)
+
+    async def scenario() -> None:
+        async with wire(most_waiting=4) as made:
+            await made.client(ORDERS)
+            (deaf,) = made.hub.connections
+            for _ in range(3):
+                deaf.put("{}")  # the writer gets no turn before the first wait
+            monkeypatch.setattr(deaf.waiting, "qsize", lambda: 3)
+            async with asyncio.timeout(5):
+                await made.hub.until_read()
+            assert not deaf.reads
+            monkeypatch.setattr(connection, "READ_S", 60.0)
+            async with asyncio.timeout(5):
+                await made.hub.until_read()
 
     run(scenario())
