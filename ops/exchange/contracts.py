@@ -94,7 +94,7 @@ def _fees_and_limits(market: Market, k: int) -> dict[str, Any]:
 
 def _prices(market: Market, k: int, now: int) -> dict[str, Any]:
     """Return what moves: prices, the day's volume, funding."""
-    spec, mark, last = market.exchange.specs[k], market.mark(k), market.exchange.last[k]
+    mark, last = market.mark(k), market.exchange.last[k]
     bars = market.candles.day(k, now)
     volume = sum(bar.volume for bar in bars)
     first = bars[0].open if bars else last
@@ -108,7 +108,7 @@ def _prices(market: Market, k: int, now: int) -> dict[str, Any]:
         "fundingRateFloor": -RATE_CAP,
         "nextFundingRateTime": settlement - now,
         "nextFundingRateDateTime": settlement,
-        "openInterest": str(round(volume / spec.multiplier)),
+        "openInterest": open_interest(market, k, now),
         "turnoverOf24h": sum(bar.volume * bar.close for bar in bars),
         "volumeOf24h": volume,
         "markPrice": mark,
@@ -121,6 +121,12 @@ def _prices(market: Market, k: int, now: int) -> dict[str, Any]:
         "buyLimit": mark * (1.0 + PRICE_BAND),
         "sellLimit": mark * (1.0 - PRICE_BAND),
     }
+
+
+def open_interest(market: Market, k: int, now: int) -> str:
+    """Return the open contracts of the market: as many as traded in the last 24 hours."""
+    volume = sum(bar.volume for bar in market.candles.day(k, now))
+    return str(round(volume / market.exchange.specs[k].multiplier))
 
 
 def day_view(market: Market, k: int, now: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ops.exchange.contracts import (
     book_view,
     day_view,
     levels_at,
+    open_interest,
     standing,
     ticker_view,
 )
@@ -135,7 +136,8 @@ class MarketNews:
     def _tell_unified(self, name: str, k: int, now: int, wanted: set[str]) -> None:
         market, topic = self.market, f"{MARK_PRICE}:{name}"
         if topic in wanted and self._is_due(topic, MARK_PRICE, MARK_MS, now):
-            self.tell(topic, MARK_PRICE, mark_view(name, market.mark(k), now))
+            interest = open_interest(market, k, now)
+            self.tell(topic, MARK_PRICE, mark_view(name, market.mark(k), interest, now))
         topic = f"{FUNDING_FEE}:{name}"
         if topic in wanted and self._is_due(topic, FUNDING_FEE, RATE_MS, now):
             settled_ms, rate = market.settled(k, now)

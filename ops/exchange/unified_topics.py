@@ -57,10 +57,10 @@ def push(subject: str, now: int, data: Mapping[str, Any]) -> str:
     return compact({"T": subject, "P": str(nanoseconds(now)), "d": data})
 
 
-def mark_view(name: str, mark: float, now: int) -> dict[str, Any]:
-    """Return the data of `mark-price`."""
+def mark_view(name: str, mark: float, interest: str, now: int) -> dict[str, Any]:
+    """Return the data of `mark-price`; `interest` is the open interest in contracts."""
     text = decimal_text(mark)
-    return {"s": name, "mp": text, "ip": text, "oi": "0", "ts": now}
+    return {"s": name, "mp": text, "ip": text, "oi": interest, "ts": now}
 
 
 def funding_view(name: str, rate: float, settled_ms: int, next_ms: int) -> dict[str, Any]:

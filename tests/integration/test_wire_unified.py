@@ -26,7 +26,8 @@ def test_marks_are_watched_and_unwatched() -> None:
         known = await client.ccxt.fetch_mark_price(SYMBOL)
         assert (ticker["symbol"], ticker["timestamp"]) == (SYMBOL, NOW)
         assert ticker["markPrice"] == ticker["indexPrice"] == known["markPrice"] > 0.0
-        assert isinstance(ticker["info"]["oi"], str)
+        interest = await client.ccxt.fetch_open_interest(SYMBOL)
+        assert float(ticker["info"]["oi"]) == interest["openInterestAmount"] > 0.0
         next_one = asyncio.create_task(client.ccxt.watch_mark_price(SYMBOL))
         await asyncio.sleep(0)
         client.advance(999)  # a mark every second
