@@ -38,6 +38,7 @@ from bot.sim.tick_exchange import Cancellation, TickExchange
 from bot.sim.ticks import Quote
 
 MARKET_BAND = 0.05  # of the mark price
+ENDED = "the contract is not available for trading (200003)"
 
 
 class Trigger(NamedTuple):
@@ -94,7 +95,9 @@ class FullExchange(TickExchange):
         self.waiting: dict[str, PlaceOrder] = {}
         """conditional orders whose price has not been reached"""
         self.halted: set[int] = set()
-        """symbols whose market stands still"""
+        """symbols whose market stands still: what arrives does not trade"""
+        self.ended: set[int] = set()
+        """symbols whose contract has ended: what arrives is refused"""
 
     def send(self, order: PlaceOrder, terms: Terms, now: int) -> None:
         """Send an order with terms; whatever comes of it comes out of `advance`."""
@@ -111,6 +114,7 @@ class FullExchange(TickExchange):
 
     def settle(self, k: int) -> None:
         """Close the position on symbol `k`: its contract has ended."""
+        self.ended.add(k)
         if self.ledger.held[k].side != 0:
             self.take(k, self.ledger.held[k].contracts, Takeover.SETTLEMENT)
 
@@ -162,7 +166,10 @@ class FullExchange(TickExchange):
 
     def _arrive(self, order: PlaceOrder) -> None:
         terms = self.terms.get(order.client_id)
-        if terms is None:
+        if order.symbol in self.ended:
+            self.transit.pop(order.client_id, None)
+            self.answer(OrderRejected(self.now_ms, order.client_id, ENDED))
+        elif terms is None:
             super()._arrive(order)
         elif terms.trigger is None:
             self._admit(order, terms)
@@ -220,6 +227,14 @@ class FullExchange(TickExchange):
                 return
         if self.book.remove(order.client_id):
             self.answer(OrderCancelled(self.now_ms, order.client_id))
+
+    def _take_levels(self, order: PlaceOrder) -> None:
+        if order.symbol not in self.halted:
+            super()._take_levels(order)
+
+    def _trade_at_market(self, order: PlaceOrder) -> None:
+        if order.symbol not in self.halted:
+            super()._trade_at_market(order)
 
     def _in_band(self, order: PlaceOrder) -> PlaceOrder:
         """Return a market order with the limit that the band is."""

@@ -325,6 +325,32 @@ def test_a_halted_symbol_stands_still() -> None:
     assert (made.last, made.ledger.marks) == ([100.0], [100.0])
 
 
+def test_what_arrives_in_a_market_that_stands_still_does_not_trade() -> None:
+    made = exchange()
+    sent(made, BUY, Terms())
+    made.halted.add(0)
+    heard = [type(e) for e in sent(made, replace(BUY, client_id="9-entry"), Terms())]
+    assert heard == [OrderAccepted, OrderCancelled]
+    assert [type(e) for e in sent(made, EXIT, Terms())] == [OrderAccepted]
+    made.halted.discard(0)
+    assert [type(e) for e in moved(made, 100.0)] == [OrderFilled]
+
+
+@pytest.mark.parametrize("terms", [None, Terms(), Terms(rests=True), Terms(trigger=BELOW)])
+def test_what_arrives_after_a_contract_has_ended_is_refused(terms: Terms | None) -> None:
+    made = exchange()
+    moved(made, 100.0)
+    if terms is None:
+        made.submit(BUY, T)
+    else:
+        made.send(BUY, terms, T)
+    made.settle(0)
+    [refused] = made.advance(T + 1)
+    assert isinstance(refused, OrderRejected)
+    assert "200003" in refused.message
+    assert (made.ledger.held[0].side, made.transit, made.terms) == (0, {}, {})
+
+
 def test_a_contract_that_ends_is_settled_at_the_mark_without_a_fee() -> None:
     made = exchange()
     sent(made, BUY, Terms())

@@ -215,6 +215,15 @@ def test_wrong_wishes_are_told(wrong: dict[str, Any]) -> None:
         ask(Desk(100.0), control.outside, **wrong)
 
 
+def test_an_order_on_its_way_when_its_contract_is_delisted_opens_nothing() -> None:
+    desk = Desk(100.0, 100.0, latency_ms=(50, 50))
+    order = desk.place(size=5)
+    change(desk, "delist", symbol=BTC)
+    desk.step(1_000)
+    assert (order.filled, order.cancelled, "200003" in order.refusal) == (0, True, True)
+    assert truth(desk)["positions"] == []
+
+
 def test_a_delisted_contract_is_settled() -> None:
     desk = Desk(100.0, 100.0)
     desk.trade(size=10)
