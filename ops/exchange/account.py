@@ -20,6 +20,19 @@ from ops.exchange.positions import Track, isolated_margin, position_view, unreal
 from ops.exchange.statements import Statements
 from ops.exchange.unified_topics import POSITIONS, positions_view
 
+MARKED = (
+    "markPrice",
+    "markValue",
+    "maintMargin",
+    "realLeverage",
+    "unrealisedPnl",
+    "unrealisedRoePcnt",
+    "unrealisedPnlPcnt",
+    "delevPercentage",
+    "currentTimestamp",
+    "settleCurrency",
+)
+"""what moves with the mark price in a position"""
 KEPT_DONE = 5_000
 KEPT_IDS = 200_000
 
@@ -67,8 +80,8 @@ class Account:
         self.hedged = False
         self.numbered = 0
         self.versions = 0
-        self.changed: set[int] = set()
-        """symbols whose position has changed since the last news"""
+        self.changed: dict[int, str] = {}
+        """symbols whose position has changed since the last news, and why"""
         self.wallet_changed = False
 
     def add(self, order: WireOrder) -> None:
@@ -185,10 +198,18 @@ class Account:
         del data["id"]
         self.tell(f"{news.POSITION}:{name}", "position.change", data)
 
+    def tell_mark(self, k: int, now: int) -> None:
+        """Tell what a mark price has made of a position; it has no symbol and no reason."""
+        if self.ledger.held[k].side != 0:
+            view = self.position(k, now)
+            name = wire_symbol(self.listing.symbols[k])
+            data = {key: view[key] for key in MARKED if key in view}
+            self.tell(f"{news.POSITION}:{name}", "position.change", data)
+
     def tell_changes(self, now: int) -> None:
         """Tell of the positions and the wallet that have changed since the last time."""
-        for k in sorted(self.changed):
-            self.tell_position(k, now, "positionChange")
+        for k, reason in sorted(self.changed.items()):
+            self.tell_position(k, now, reason)
         if self.changed or self.wallet_changed:
             self.versions += 1
             data = news.wallet_change(self.overview(), self.versions, now)

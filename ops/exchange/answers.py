@@ -30,6 +30,8 @@ TRADE_TYPES = {
     Takeover.ADL: "adl",
     Takeover.SETTLEMENT: "settlement",
 }
+REASONS = {"liquid": "liquidation", "adl": "adl"}
+CHANGED = "positionChange"
 
 
 def take(account: Account, event: Event) -> None:
@@ -117,7 +119,7 @@ def _fill_of(account: Account, event: OrderFilled, order: WireOrder) -> Fill:
 def _book(account: Account, fill: Fill, k: int) -> None:
     """Keep a fill and what it does to the position: it may close one and open the next."""
     account.statements.fills.append(fill)
-    account.changed.add(k)
+    account.changed[k] = REASONS.get(fill.trade_type, CHANGED)
     track = account.tracks[k]
     if fill.closed:
         track.add(fill.side, fill.closed, fill.price, fill.closing_fee, fill.spec)
@@ -159,7 +161,7 @@ def _funded(account: Account, event: FundingSettled) -> None:
     k, now = event.symbol, event.now_ms
     track, mark = account.tracks[k], account.ledger.marks[k]
     track.funding += event.amount
-    account.changed.add(k)
+    account.changed.setdefault(k, CHANGED)
     record = FundingRecord(
         number=record_number(event.entry_id),
         name=account.listing.symbols[k],

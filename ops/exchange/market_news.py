@@ -1,5 +1,6 @@
 """What the sockets are told about the market; nothing is put together that nobody listens to."""
 
+from collections.abc import Callable
 from typing import Any
 
 from bot.sim.ticks import Quote
@@ -65,6 +66,8 @@ class MarketNews:
         """of the book that readers know, by symbol"""
         self.told: dict[tuple[str, str], int] = {}
         """when what is told at intervals was told last, by topic and subject"""
+        self.on_mark: Callable[[int, int], None] = lambda k, now: None
+        """called when the owner of a position on a symbol is to hear of its mark"""
         coming = next_settlement(market.start_ms)
         self.coming = dict.fromkeys(SETTLING_MS, coming)
         """the next funding time to be announced, by subject"""
@@ -120,6 +123,9 @@ class MarketNews:
         if f"{INSTRUMENT}:{name}" in wanted:
             self._tell_instrument(f"{INSTRUMENT}:{name}", k, now)
         self._tell_unified(name, k, now, wanted)
+        topic = f"{news.POSITION}:{name}"
+        if topic in wanted and self._is_due(topic, "position.change", MARK_MS, now):
+            self.on_mark(k, now)
 
     def _tell_instrument(self, topic: str, k: int, now: int) -> None:
         market = self.market

@@ -16,6 +16,9 @@ from bot.sim.ledger import Held, Ledger
 from ops.exchange.names import short, wire_symbol
 from ops.exchange.statements import Fill
 
+WAYS = {"liquid": "LIQUID", "adl": "ADL"}
+"""how a position ended, by the trade type of its last fill"""
+
 
 @dataclass(slots=True)
 class Track:
@@ -78,7 +81,7 @@ def spare_margin(held: Held, mark: float, spec: Spec) -> float:
 
 def closed_view(track: Track, last: Fill, number: int) -> dict[str, Any]:
     """Return a position that its last fill closed as `GET /api/v1/history-positions` shows it."""
-    word, liquidated = "LONG" if last.side < 0 else "SHORT", last.trade_type == "liquid"
+    word = "LONG" if last.side < 0 else "SHORT"
     return {
         "closeId": str(500_000_000_000 + number),
         "positionId": str(400_000_000_000 + number),
@@ -87,7 +90,7 @@ def closed_view(track: Track, last: Fill, number: int) -> dict[str, Any]:
         "symbol": wire_symbol(last.name),
         "settleCurrency": "USDT",
         "leverage": f"{track.leverage:g}",
-        "type": f"{'LIQUID' if liquidated else 'CLOSE'}_{word}",
+        "type": f"{WAYS.get(last.trade_type, 'CLOSE')}_{word}",
         "side": word,
         "pnl": str(short(track.net)),
         "realisedGrossCost": str(short(-track.gross)),

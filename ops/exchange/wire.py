@@ -110,6 +110,7 @@ class Wire:
         self.news = MarketNews(market, self.hub)
         market.on_trigger = partial(answers.triggered, self.account)
         market.on_quote = self.news.quoted
+        self.news.on_mark = self.account.tell_mark
         self.clock = make_clock(market.start_ms, self.options.speed)
         self.account.deposit(setting.balance, market.start_ms)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.core.observations import Takeover
 from ops.exchange.calls import DAY_MS
 from ops.exchange.news import ORDERS, POSITION, WALLET
 from ops.exchange.refusal import RefusedError
@@ -273,6 +274,45 @@ def test_a_liquidation_is_a_fill_without_an_order_of_ours() -> None:
     equity = desk.call("GET", "/api/v1/account-overview")["accountEquity"]
     newest = desk.call("GET", "/api/v1/transaction-history", currency="USDT")["dataList"][0]
     assert (newest["type"], newest["accountEquity"]) == ("RealisedPNL", equity)
+
+
+@pytest.mark.parametrize(
+    ("way", "reason", "type_"),
+    [
+        (Takeover.LIQUIDATION, "liquidation", "LIQUID_LONG"),
+        (Takeover.ADL, "adl", "ADL_LONG"),
+        (Takeover.SETTLEMENT, "positionChange", "CLOSE_LONG"),
+    ],
+)
+def test_a_position_that_the_exchange_ends_says_why(way: Takeover, reason: str, type_: str) -> None:
+    desk = Desk(100.0, 100.0)
+    desk.trade(size=10)
+    if way is Takeover.LIQUIDATION:
+        desk.wire.market.exchange.liquidate(0)
+    else:
+        desk.wire.market.exchange.take(0, 10.0, way)
+    desk.step(0)
+    told = desk.told(f"{POSITION}:{SYMBOL}")
+    assert [d["changeReason"] for d in told] == ["positionChange", reason]
+    [row] = desk.call("GET", "/api/v1/history-positions")["items"]
+    assert row["type"] == type_
+
+
+def test_a_mark_is_news_of_a_position_every_second() -> None:
+    desk = Desk(100.0, (100.0, 104.0))
+    desk.wire.news.wanted = lambda: {f"{POSITION}:{SYMBOL}"}  # type: ignore[method-assign]
+    desk.step(1_001)
+    assert desk.told(f"{POSITION}:{SYMBOL}") == []  # none without a position
+    desk.trade(size=10)
+    desk.step(999)
+    [whole] = desk.told(f"{POSITION}:{SYMBOL}")
+    desk.step(1)
+    _, moved = desk.told(f"{POSITION}:{SYMBOL}")
+    assert "symbol" not in moved
+    assert "changeReason" not in moved
+    row = desk.call("GET", "/api/v1/position", symbol=SYMBOL)
+    assert moved == {key: row[key] for key in moved}
+    assert {"markPrice", "markValue", "unrealisedPnl", "realLeverage"} < moved.keys() < whole.keys()
 
 
 def test_news_of_wallet_and_position_follow_a_fill() -> None:
