@@ -72,7 +72,8 @@ class Watcher(Protocol):
         """Learn of a price and that everything it meets has traded."""
 
     def triggered(self, client_id: str, now: int) -> None:
-        """Learn that the price of a stop or a conditional order was reached."""
+        """Learn that the price of a stop or a conditional order was reached and the market takes
+        it."""
 
 
 class FullExchange(TickExchange):
@@ -199,15 +200,14 @@ class FullExchange(TickExchange):
             if terms.closes:
                 order = replace(order, contracts=self.ledger.held[k].contracts)
             self.terms[order.client_id] = terms._replace(trigger=None)
-            self.watcher.triggered(order.client_id, self.now_ms)
-            self._admit(order, self.terms[order.client_id])
+            self._admit(order, self.terms[order.client_id], triggered=True)
 
     def _passes(self, side: int, what: int, level: float, price: float, k: int) -> bool:
         """Return whether a price does to a level what the kernel says of a position on `side`."""
         stop, target = (level, 0.0) if what == STOP else (0.0, level)
         return bar_exit(side, stop, target, 0.0, self.specs[k], price, price, price) == what
 
-    def _admit(self, order: PlaceOrder, terms: Terms) -> None:
+    def _admit(self, order: PlaceOrder, terms: Terms, *, triggered: bool = False) -> None:
         """Refuse or take an order with terms, and let it trade what it can at once."""
         self.transit.pop(order.client_id, None)
         if order.role is Role.ENTRY and order.price == 0.0:
@@ -216,6 +216,8 @@ class FullExchange(TickExchange):
         if refusal:
             self.answer(OrderRejected(self.now_ms, order.client_id, refusal))
             return
+        if triggered:
+            self.watcher.triggered(order.client_id, self.now_ms)
         self.book.add(order)
         self.answer(OrderAccepted(self.now_ms, order.client_id))
         if order.role is Role.EXIT:

@@ -144,14 +144,15 @@ def _close(account: Account, last: Fill, track: Track) -> None:
 
 
 def _ended(account: Account, order: WireOrder, now: int, refusal: str) -> None:
+    waited = order.stage is Stage.WAITING
     order.end(now, cancelled=True, refusal=refusal)
     account.remember(order)
     account.wallet_changed = account.wallet_changed or order.role is Role.ENTRY
     if order.stop and not order.triggered:
-        _tell_stop(account, order, "cancel", now)
+        # What waits is refused when its price has been reached, and never was an order of the book.
+        order.triggered = waited and bool(refusal)
+        _tell_stop(account, order, "triggered" if order.triggered else "cancel", now, refusal)
         return
-    if order.stop and refusal:
-        _tell_stop(account, order, "triggered", now, refusal)
     _tell_order(account, order, "canceled", now)
     if order.filled:
         place_exits(account, order, now)

@@ -365,8 +365,14 @@ def test_a_conditional_entry_waits_for_its_price_and_may_fail() -> None:
     desk.bars(2)
     assert (good.filled, good.triggered, held(desk)) == (5, True, 5)
     assert (bad.filled, bad.cancelled, "300003" in bad.refusal) == (0, True, True)
-    failed = [data for data in desk.told(STOPS) if data.get("triggerSuccess") is False]
-    assert [d["orderId"] for d in failed] == [bad.order_id]
+    told = [data for data in desk.told(STOPS) if data["type"] != "open"]
+    assert [(d["orderId"], d["type"], d["triggerSuccess"]) for d in told] == [
+        (good.order_id, "triggered", True),
+        (bad.order_id, "triggered", False),
+    ]
+    assert "300003" in told[1]["error"]
+    assert {d["orderId"] for d in desk.told(ORDERS)} == {good.order_id}
+    assert bad.triggered
 
 
 @pytest.mark.parametrize(("kind", "reached"), [("TP", True), ("MP", False), ("IP", False)])
