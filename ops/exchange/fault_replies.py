@@ -78,12 +78,13 @@ def altered(reply: web.StreamResponse, change: Callable[[Any], Any]) -> web.Stre
 
 
 def blanked(data: Any, named: Collection[str], rng: Random) -> Any:
-    """Return a copy of a JSON value whose objects have fields set to null.
+    """Return a copy of a JSON value whose objects and rows have values set to null.
 
-    The named ones, or a third (at least one) of the plain values of each object.
+    The named ones, or a third (at least one) of the plain values of each object and of each list.
     """
     if isinstance(data, list):
-        return [blanked(item, named, rng) for item in data]
+        places = set() if named else set(drawn(dict(enumerate(data)), rng))
+        return [None if i in places else blanked(item, named, rng) for i, item in enumerate(data)]
     if not isinstance(data, dict):
         return data
     filled = {name: blanked(value, named, rng) for name, value in data.items()}
@@ -91,7 +92,7 @@ def blanked(data: Any, named: Collection[str], rng: Random) -> Any:
     return {name: None if name in lost else value for name, value in filled.items()}
 
 
-def drawn(data: dict[str, Any], rng: Random) -> list[str]:
+def drawn[K: (str, int)](data: dict[K, Any], rng: Random) -> list[K]:
     """Return a third of the names of plain values, at least one where there is one."""
     names = sorted(name for name, value in data.items() if not isinstance(value, dict | list))
     return rng.sample(names, math.ceil(len(names) / 3))

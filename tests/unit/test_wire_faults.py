@@ -191,6 +191,18 @@ def test_a_third_of_the_fields_is_lost_by_the_seed() -> None:
     run(scenario())
 
 
+def test_rows_lose_a_third_of_their_values_too() -> None:
+    async def scenario() -> None:
+        async with guarded() as rest:
+            rest.faults.add({"kind": "null_fields"})
+            rows = [[60_000 * i, 1.0, 2.0, 0.5, 1.5, 7] for i in range(9)]
+            told = (await rest.call("POST", ORDERS, json=rows))[1]["data"]
+            assert [row.count(None) for row in told] == [2] * 9  # of six
+            assert len({row.index(None) for row in told}) > 1
+
+    run(scenario())
+
+
 def test_named_fields_are_lost_at_every_depth() -> None:
     async def scenario() -> None:
         async with guarded() as rest:
