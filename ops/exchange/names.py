@@ -33,16 +33,20 @@ def side_word(side: int) -> str:
 def decimal_text(value: float) -> str:
     """Return a number as the wire writes it in strings: without exponent, without needless zeros.
 
-    >>> decimal_text(1e-05), decimal_text(60000.0), decimal_text(0.1), decimal_text(0.0)
+    >>> decimal_text(1e-05), decimal_text(60000.0), decimal_text(0.1), decimal_text(-0.0)
     ('0.00001', '60000', '0.1', '0')
     """
-    text = format(Decimal(repr(float(value))), "f")
+    text = format(Decimal(repr(float(value) + 0.0)), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def short(value: float) -> float:
-    """Return money rounded to 8 places, as far as KuCoin reports it."""
-    return round(value, 8)
+    """Return money rounded to 8 places, as far as KuCoin reports it; nothing has no sign.
+
+    >>> short(-0.0), short(-1e-9)
+    (0.0, 0.0)
+    """
+    return round(value, 8) + 0.0
 
 
 def whole(value: float) -> int:
