@@ -56,6 +56,8 @@ def take(account: Account, event: Event) -> None:
 def triggered(account: Account, name: str, now: int) -> None:
     """Note that a stop order has become an order of the market."""
     order = account.orders[name]
+    if order.stage is Stage.TRANSIT:  # its price was reached when it came
+        _tell_stop(account, order, "open", now)
     order.triggered = True
     if order.close_order:
         order.size = int(account.ledger.held[order.symbol].contracts)

@@ -375,6 +375,23 @@ def test_a_conditional_entry_waits_for_its_price_and_may_fail() -> None:
     assert bad.triggered
 
 
+@pytest.mark.parametrize(
+    "fields", [STOP | {"reduceOnly": True}, {"closeOrder": True, "size": None}]
+)
+def test_a_stop_whose_price_is_there_when_it_comes_is_open_and_triggered(
+    fields: dict[str, Any],
+) -> None:
+    desk = long(100.0)
+    stop = desk.trade(**{"size": 10} | STOP | fields | {"stopPrice": "101"})
+    assert (stop.filled, held(desk)) == (10, 0)
+    assert desk.types(STOPS) == ["open", "triggered"]
+    assert [d["type"] for d in desk.told(ORDERS) if d["orderId"] == stop.order_id] == [
+        "open",
+        "match",
+        "filled",
+    ]
+
+
 @pytest.mark.parametrize(("kind", "reached"), [("TP", True), ("MP", False), ("IP", False)])
 def test_a_stop_looks_at_the_price_it_names(kind: str, reached: bool) -> None:
     desk = long(100.0, (100.0, 98.0))
