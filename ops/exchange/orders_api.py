@@ -13,7 +13,7 @@ from ops.exchange.wire import Wire
 
 MOST_AT_ONCE = 20  # orders of one POST orders/multi
 MOST_RECENT = 1_000
-FILLS_WINDOW_MS = 7 * DAY_MS
+MOST_SPAN_MS = 7 * DAY_MS  # of what is over, in one answer
 
 
 def place(wire: Wire, call: Call) -> Any:
@@ -118,6 +118,9 @@ def orders(wire: Wire, call: Call) -> Any:
     if wanted not in ("active", "done"):
         raise bad_parameter(f"status: expected active or done, was {wanted!r}")
     found = [o for o in wire.account.orders.values() if o.listed and o.live == (wanted == "active")]
+    if wanted == "done" and {"startAt", "endAt"} & call.params.keys():
+        start, end = _span(call)
+        found = [o for o in found if start <= o.created_ms <= end]
     return page(call, _views(wire, _filtered(wire, call, found)))
 
 
@@ -156,15 +159,11 @@ def statistics(wire: Wire, call: Call) -> Any:
 
 
 def fills(wire: Wire, call: Call) -> Any:
-    """GET /api/v1/fills: at most seven days, newest first"""
-    start, end = call.integer("startAt"), call.integer("endAt")
-    if start is None:
-        start = (call.now if end is None else end) - FILLS_WINDOW_MS
-    if end is None:
-        end = min(call.now, start + FILLS_WINDOW_MS)
-    if end - start > FILLS_WINDOW_MS:
-        raise bad_parameter("The time range of startAt and endAt cannot exceed 7 days")
-    found = [fill for fill in wire.account.statements.fills if start <= fill.ms <= end]
+    """GET /api/v1/fills, newest first: of an order, or of at most seven days"""
+    found = list(wire.account.statements.fills)
+    if not call.params.get("orderId"):
+        start, end = _span(call)
+        found = [fill for fill in found if start <= fill.ms <= end]
     return page(call, [fill.view() for fill in reversed(_filtered_fills(wire, call, found))])
 
 
@@ -174,6 +173,19 @@ def recent_fills(wire: Wire, call: Call) -> Any:
     found = [fill for fill in wire.account.statements.fills if fill.ms >= since]
     rows = [fill.view() for fill in reversed(_filtered_fills(wire, call, found))]
     return rows[:MOST_RECENT]
+
+
+def _span(call: Call) -> tuple[int, int]:
+    """Return the times of what is over: an open end is a day from the other one; without any, the
+    last day."""
+    start, end = call.integer("startAt"), call.integer("endAt")
+    if start is None:
+        start = (call.now if end is None else end) - DAY_MS
+    if end is None:
+        end = start + DAY_MS
+    if end - start > MOST_SPAN_MS:
+        raise bad_parameter("The time range of startAt and endAt cannot exceed 7 days")
+    return start, end
 
 
 def _placed(taken: WireOrder) -> dict[str, str]:

@@ -426,20 +426,36 @@ def test_realised_results_of_a_part() -> None:
     assert row["posMaint"] == pytest.approx(6 * 100.1 * (0.01 + 0.0006))
 
 
-def test_fills_reach_back_seven_days_at_most() -> None:
+@pytest.mark.parametrize("path", ["/api/v1/fills", "/api/v1/orders"])
+def test_what_is_over_is_asked_for_by_the_day(path: str) -> None:
+    desk = Desk(100.0)
+    order, began = desk.trade(), desk.now
+    desk.step(6 * DAY_MS)
+
+    def count(**times: int) -> int:
+        found: int = desk.call("GET", path, **times)["totalNum"]
+        return found
+
+    assert count(startAt=began - DAY_MS) == 1  # the end is a day later
+    assert count(startAt=began - DAY_MS - 1) == 0
+    assert count(endAt=began + DAY_MS) == 1  # the start is a day before
+    assert count(endAt=began + DAY_MS + 1) == 0
+    assert count(startAt=began - DAY_MS, endAt=began + 6 * DAY_MS) == 1
+    with pytest.raises(RefusedError, match="7 days"):
+        count(startAt=began - DAY_MS - 1, endAt=began + 6 * DAY_MS)
+    assert desk.call("GET", "/api/v1/fills")["totalNum"] == 0  # the last day
+    of_order = {"orderId": order.order_id, "startAt": desk.now}  # the id alone counts
+    assert desk.call("GET", "/api/v1/fills", **of_order)["totalNum"] == 1
+
+
+def test_what_is_recent_is_of_the_last_day() -> None:
     desk = Desk(100.0)
     desk.trade()
-    with pytest.raises(RefusedError, match="7 days"):
-        desk.call("GET", "/api/v1/fills", startAt=desk.now - 8 * DAY_MS, endAt=desk.now)
     assert len(desk.call("GET", "/api/v1/recentFills")) == 1
     assert len(desk.call("GET", "/api/v1/recentDoneOrders")) == 1
-    desk.step(6 * DAY_MS)
-    assert desk.call("GET", "/api/v1/fills")["totalNum"] == 1
+    desk.step(DAY_MS + 1)
     assert desk.call("GET", "/api/v1/recentFills") == []
     assert desk.call("GET", "/api/v1/recentDoneOrders") == []
-    desk.step(2 * DAY_MS)
-    assert desk.call("GET", "/api/v1/fills")["totalNum"] == 0
-    assert desk.call("GET", "/api/v1/fills", startAt=desk.now - 10 * DAY_MS)["totalNum"] == 1
 
 
 def test_lists_are_filtered() -> None:
