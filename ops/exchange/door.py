@@ -108,6 +108,8 @@ def _order_of(account: Account, draft: Draft, k: int, now: int) -> WireOrder:
         size = min(size, int(held.contracts))
     if not draft.stop:
         check_band(side, draft.price, account.ledger.marks[k])
+    # With cross margin the symbol's setting counts, not what the order says.
+    cross = draft.margin_mode == "CROSS"
     account.numbered += 1
     return WireOrder(
         order_id=order_id(account.numbered),
@@ -119,7 +121,7 @@ def _order_of(account: Account, draft: Draft, k: int, now: int) -> WireOrder:
         side=side,
         size=size,
         price=draft.price,
-        leverage=draft.leverage,
+        leverage=account.cross_leverage[k] if cross else draft.leverage,
         margin_mode=draft.margin_mode,
         created_ms=now,
         reduce_only=draft.closing,

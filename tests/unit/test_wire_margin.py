@@ -89,6 +89,18 @@ def test_margin_needs_money_and_an_isolated_position() -> None:
         add(desk, "1")
 
 
+def test_with_cross_margin_the_leverage_of_the_contract_counts() -> None:
+    desk = Desk(100.0)
+    desk.call(
+        "POST", "/api/v2/position/changeMarginMode", {"symbol": SYMBOL, "marginMode": "CROSS"}
+    )
+    desk.call("POST", "/api/v2/changeCrossUserLeverage", {"symbol": SYMBOL, "leverage": "4"})
+    order = desk.trade(size=10, leverage=20, marginMode="CROSS")
+    [row] = desk.call("GET", "/api/v1/positions")
+    assert (order.leverage, row["leverage"]) == (4.0, 4.0)
+    assert row["posInit"] == pytest.approx(1_001.0 / 4)
+
+
 @pytest.mark.parametrize(("first", "second"), [(1, 10), (10, 1), (7, 7)])
 def test_what_is_added_brings_the_margin_of_its_own_leverage(first: int, second: int) -> None:
     desk = Desk(100.0)
