@@ -15,8 +15,8 @@ FUNDING_PAGE = 10
 
 
 def overview(wire: Wire, call: Call) -> Any:
-    """GET /api/v1/account-overview"""
-    currency = call.params.get("currency", "USDT")
+    """GET /api/v1/account-overview: of coins unless it is asked for USDT, as on KuCoin"""
+    currency = call.params.get("currency") or "XBT"
     found = wire.account.overview()
     if currency == "USDT":
         return found

@@ -78,7 +78,7 @@ def do_otherwise(desk: Desk, action: tuple[Any, ...]) -> None:
 
 def check_sums(desk: Desk) -> None:
     """Assert what holds at every moment (API reference 4.1)."""
-    seen = desk.call("GET", "/api/v1/account-overview")
+    seen = desk.call("GET", "/api/v1/account-overview", currency="USDT")
     margin, profit = seen["marginBalance"], seen["unrealisedPNL"]
     assert seen["accountEquity"] == pytest.approx(margin + profit, abs=1e-6)
     parts = ("positionMargin", "orderMargin", "frozenFunds", "availableBalance")
@@ -271,7 +271,7 @@ def test_a_liquidation_is_a_fill_without_an_order_of_ours() -> None:
     [closed] = desk.call("GET", "/api/v1/history-positions")["items"]
     assert closed["type"] == "LIQUID_LONG"
     assert [d["tradeType"] for d in desk.told(ORDERS) if d["clientOid"] == ""] == ["liquid"]
-    equity = desk.call("GET", "/api/v1/account-overview")["accountEquity"]
+    equity = desk.call("GET", "/api/v1/account-overview", currency="USDT")["accountEquity"]
     newest = desk.call("GET", "/api/v1/transaction-history", currency="USDT")["dataList"][0]
     assert (newest["type"], newest["accountEquity"]) == ("RealisedPNL", equity)
 
@@ -321,7 +321,7 @@ def test_news_of_wallet_and_position_follow_a_fill() -> None:
     [position] = desk.told(f"{POSITION}:{SYMBOL}")
     assert (position["currentQty"], position["changeReason"]) == (10, "positionChange")
     [wallet] = desk.told(WALLET)
-    overview = desk.call("GET", "/api/v1/account-overview")
+    overview = desk.call("GET", "/api/v1/account-overview", currency="USDT")
     assert float(wallet["equity"]) == pytest.approx(overview["accountEquity"])
     assert float(wallet["availableBalance"]) == pytest.approx(overview["availableBalance"])
     assert float(wallet["isolatedPosMargin"]) == pytest.approx(100.1)
@@ -392,6 +392,7 @@ def test_another_currency_is_empty() -> None:
     desk.trade()
     seen = desk.call("GET", "/api/v1/account-overview", currency="XBT")
     assert (seen["currency"], seen["accountEquity"]) == ("XBT", 0.0)
+    assert desk.call("GET", "/api/v1/account-overview") == seen  # the exchange's default
     assert desk.call("GET", "/api/v1/positions", currency="USDC") == []
     assert desk.call("GET", "/api/v1/transaction-history", currency="XBT")["dataList"] == []
 

@@ -122,7 +122,7 @@ def test_an_order_that_can_only_reduce_reserves_no_margin(side: str) -> None:
     other, price = ("sell", "104") if side == "buy" else ("buy", "96")
     order = desk.trade(side=other, type="limit", price=price, size=500, leverage=1)
     assert order.live
-    seen = desk.call("GET", "/api/v1/account-overview")
+    seen = desk.call("GET", "/api/v1/account-overview", currency="USDT")
     assert (seen["orderMargin"], seen["availableBalance"]) == (0.0, free)
     more = desk.trade(side=side, size=400)  # paid from what is free
     assert more.filled == 400
