@@ -30,6 +30,7 @@ UNIFIED_PATH = "/unified/futures"  # asks for no token
 UNIFIED_PRIVATE_PATH = "/unified/private"
 LIFE_MS = 86_400_000
 PING_TIMEOUT_MS = 10_000
+SOON_S = 0.001
 MOST_TOKENS = 1_000
 MOST_SOCKETS = 50
 MOST_CONNECTS = 30  # within CONNECTS_MS
@@ -97,10 +98,7 @@ class Hub:
         """Serve one connection from its handshake to its end."""
         if self.closed:
             raise web.HTTPServiceUnavailable
-        silence_s = (self.ping_interval_ms + PING_TIMEOUT_MS) / 1000
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_S, receive_timeout=silence_s, autoping=False, max_msg_size=MOST_BYTES
-        )
+        socket = web.WebSocketResponse(timeout=CLOSE_S, autoping=False, max_msg_size=MOST_BYTES)
         await socket.prepare(request)
         self.opened += 1
         name = request.query.get("connectId") or f"connection-{self.opened}"
@@ -155,16 +153,21 @@ class Hub:
             self.outgoing.send(connection, error(name, refusal.code, refusal.text))
 
     async def listen(self, connection: Connection) -> None:
-        """Answer a client until it is gone. Raises FrameError when it is silent for too long."""
+        """Answer a client until it is gone. Raises FrameError when it says nothing for too long; a
+        ping of the WebSocket protocol is nothing."""
+        time = asyncio.get_running_loop().time
+        silence_s = (self.ping_interval_ms + PING_TIMEOUT_MS) / 1000
+        until_s = time() + silence_s
         while True:
             try:
-                heard = await connection.socket.receive()
+                heard = await connection.socket.receive(max(until_s - time(), SOON_S))
             except TimeoutError:
                 raise FrameError(400, "ping timeout") from None
             if heard.type is WSMsgType.PING:
                 if not self.faults.stands("ws_silent"):
                     await connection.socket.pong(heard.data)
             elif heard.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                until_s = time() + silence_s
                 self.take_frame(connection, heard.data)
             elif heard.type is not WSMsgType.PONG:
                 return

@@ -315,6 +315,22 @@ def test_a_silent_client_is_disconnected() -> None:
     run(scenario())
 
 
+def test_pings_of_the_protocol_are_no_sign_of_life() -> None:
+    async def scenario() -> None:
+        async with wire(ping_interval_ms=-9_000) as made:  # and 10 s of grace: a second
+            client = await made.client()
+            for _ in range(5):
+                await asyncio.sleep(0.25)
+                await client.nothing_came()  # one of its own is
+            heard = None
+            while heard is None:  # what comes before the error are pongs of the protocol
+                await client.socket.ping()
+                heard = await client.hear()
+            assert heard["data"] == "ping timeout"
+
+    run(scenario())
+
+
 def test_a_request_that_is_no_handshake_is_refused() -> None:
     async def scenario() -> None:
         async with wire() as made, made.session.get(f"{made.url}/endpoint") as answer:
