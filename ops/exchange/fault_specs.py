@@ -62,7 +62,7 @@ PUSH_KINDS = {
     "ws_duplicate": _of_pushes(),
     "ws_reorder": _of_pushes(may=("seconds",)),  # comes after the next one, or after so long
     "ws_delay": _of_pushes("seconds"),  # later ones overtake it
-    "ws_gap": _of_pushes(),  # the numbers jump, nothing is lost
+    "ws_gap": _of_pushes(),  # the numbers jump (those of a book with its next change), none is lost
     "ws_close": _of_pushes(),  # all sockets are closed
     "ws_error_frame": _of_pushes(may=("code", "msg")),  # to all sockets
 }

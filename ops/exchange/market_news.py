@@ -80,8 +80,9 @@ class MarketNews:
         """Return whether somebody listens to more than an account."""
         return not all(topic.startswith(ACCOUNT) for topic in self.wanted())
 
-    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
-        self.hub.publish(topic, subject, data, private=False)
+    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> int:
+        """Publish to all; return how many numbers a fault has left out."""
+        return self.hub.publish(topic, subject, data, private=False)
 
     def quoted(self, quote: Quote) -> None:
         """Tell of a new price."""
@@ -205,7 +206,8 @@ class MarketNews:
                     market.sequences[k] += 1
                     change = f"{decimal_text(price)},{word},{size}"
                     data = {"sequence": market.sequences[k], "change": change, "timestamp": now}
-                    self.tell(f"{LEVEL2}:{name}", "level2", data)
+                    # What a fault leaves out is missing in the book's own numbers, too.
+                    market.sequences[k] += self.tell(f"{LEVEL2}:{name}", "level2", data)
 
     def _tell_best(self, name: str, k: int, now: int) -> None:
         view = ticker_view(self.market, k, now)

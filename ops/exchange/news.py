@@ -17,7 +17,7 @@ class Publish(Protocol):
 
     def __call__(
         self, topic: str, subject: str, data: dict[str, Any], *, private: bool
-    ) -> None: ...
+    ) -> object: ...
 
 
 def silent(topic: str, subject: str, data: dict[str, Any], *, private: bool) -> None:

@@ -232,8 +232,9 @@ class Hub:
             asked.get("topic"), private=private, spot=connection.spot, contracts=contracts
         )
 
-    def publish(self, topic: str, subject: str, data: dict[str, Any], *, private: bool) -> None:
-        """Push an event to all who listen; a private one only to those with a private token."""
+    def publish(self, topic: str, subject: str, data: dict[str, Any], *, private: bool) -> int:
+        """Push an event to all who listen; a private one only to those with a private token. Return
+        how many numbers a fault has left out."""
         names = forms(topic, subject, data)
         readers = [
             (form, connection)
@@ -254,6 +255,7 @@ class Hub:
             self.strike(fault)
         self.outgoing.deliver(fault, [(connection, frames[form]) for form, connection in readers])
         self.retire()
+        return step - 1
 
     def frame(self, topic: str, subject: str, data: dict[str, Any]) -> str:
         if topic.startswith("/"):

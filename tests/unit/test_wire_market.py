@@ -81,13 +81,14 @@ class Reader(MarketNews):
     def wanted(self) -> set[str]:
         return {f"{LEVEL2}:{SYMBOL}"}
 
-    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> None:
+    def tell(self, topic: str, subject: str, data: dict[str, Any]) -> int:
         price, side, size = data["change"].split(",")
         book = self.bids if side == "buy" else self.asks
         if data["sequence"] > self.sequence:
             book[float(price)] = int(size)
             if size == "0":
                 del book[float(price)]
+        return 0
 
     def knows(self, desk: Desk) -> bool:
         """Return whether the book that was kept is the exchange's."""

@@ -1,6 +1,7 @@
 """What the sockets of the wire simulator refuse because it is too much."""
 
 import asyncio
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -98,6 +99,31 @@ def test_market_time_goes_no_faster_than_its_books_are_read() -> None:
             await client.socket.close()
             await going
         await server.stop()
+
+    run(scenario())
+
+
+def test_a_gap_is_one_of_the_books_own_numbers_too() -> None:
+    async def scenario() -> None:
+        server = Server(options(source([100.0] * PAST + [(100.0, 110.0)])))
+        addresses = await server.start()
+        async with aiohttp.ClientSession() as session:
+            bullet = server.wire.hub.issue(private=False, base_url=server.wire.endpoint)
+            address = f"ws{addresses['futures'][4:]}/endpoint?token={bullet['token']}"
+            client = Client(await session.ws_connect(address))
+            assert (await client.hear())["type"] == "welcome"
+            await client.subscribe("/contractMarket/level2:XBTUSDTM")
+            server.wire.faults.add({"kind": "ws_gap", "topic": "/contractMarket/level2", "nth": 2})
+            going = asyncio.create_task(server.wire.advance(server.wire.now() + MINUTE))
+            pushes = [await client.hear() for _ in range(4)]
+            await going
+            await client.socket.close()
+        await server.stop()
+        numbers = [(push["sn"], push["data"]["sequence"]) for push in pushes]
+        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(numbers)]
+        gap = steps[0][0]
+        assert gap > 1
+        assert steps == [(gap, 1), (1, gap), (1, 1)]
 
     run(scenario())
 
