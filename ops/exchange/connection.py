@@ -49,12 +49,15 @@ class Connection:
             self.abort()
 
     async def until_read(self) -> None:
-        """Wait until at most half of what fits is queued; nobody waits again for one that lets
-        READ_S pass."""
+        """Wait until at most half of what fits is queued; once READ_S have passed, nobody waits
+        before it has caught up."""
         end = asyncio.get_running_loop().time() + READ_S
-        while self.reads and not self.finished and 2 * self.waiting.qsize() > self.waiting.maxsize:
+        while 2 * self.waiting.qsize() > self.waiting.maxsize:
+            if self.finished or not self.reads:
+                return
             await asyncio.sleep(LOOK_S)
             self.reads = asyncio.get_running_loop().time() < end
+        self.reads = True
 
     async def write(self) -> None:
         """Write what is queued until the connection ends."""

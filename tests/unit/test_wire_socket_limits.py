@@ -146,5 +146,10 @@ def test_nobody_waits_twice_for_a_client_that_does_not_read(
             monkeypatch.setattr(connection, "READ_S", 60.0)
             async with asyncio.timeout(5):
                 await made.hub.until_read()
+            monkeypatch.undo()
+            while deaf.waiting.qsize():
+                await asyncio.sleep(0)
+            await made.hub.until_read()
+            assert deaf.reads  # it has caught up
 
     run(scenario())
