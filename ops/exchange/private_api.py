@@ -5,7 +5,7 @@ from typing import Any
 
 from ops.exchange.calls import DEFAULT_PAGE, Call, Route, page, scroll
 from ops.exchange.limits import Pool
-from ops.exchange.names import decimal_text, wire_symbol
+from ops.exchange.names import decimal_text, short, wire_symbol
 from ops.exchange.positions import isolated_margin, spare_margin
 from ops.exchange.refusal import RefusedError, bad_parameter, not_simulated
 from ops.exchange.validation import MARGIN_MODES, MAX_SIZE, number
@@ -61,7 +61,29 @@ def transactions(wire: Wire, call: Call) -> Any:
         for entry in reversed(wire.account.statements.ledger)
         if start <= entry.ms <= end and wanted in (None, entry.type)
     ]
+    if call.integer("offset") is None and start <= call.now <= end:
+        rows = [row for row in _pending(wire, call) if wanted in (None, row["type"])] + rows
     return scroll(call, rows, "offset", DEFAULT_PAGE)
+
+
+def _pending(wire: Wire, call: Call) -> list[dict[str, Any]]:
+    """Return what the open positions have realised so far: it stands before all that is settled."""
+    account = wire.account
+    return [
+        {
+            "time": call.now,
+            "type": "RealisedPNL",
+            "amount": short(account.tracks[k].net),
+            "fee": None,
+            "accountEquity": account.ledger.equity(),
+            "status": "Pending",
+            "remark": wire_symbol(wire.market.symbols[k]),
+            "offset": -1,
+            "currency": "USDT",
+        }
+        for k, held in enumerate(account.ledger.held)
+        if held.side != 0
+    ]
 
 
 def funding(wire: Wire, call: Call) -> Any:

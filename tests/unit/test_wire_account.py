@@ -219,7 +219,9 @@ def test_a_position_that_is_turned_around_is_closed_and_another_is_open() -> Non
     assert float(closed["tradeFee"]) == pytest.approx(fees)
     assert float(closed["pnl"]) == pytest.approx(10 * -0.2 - fees)
     assert (closed["openTime"], closed["closeTime"]) == (desk.now - 1_000, desk.now)
-    newest = desk.call("GET", "/api/v1/transaction-history", currency="USDT")["dataList"][0]
+    rows = desk.call("GET", "/api/v1/transaction-history", currency="USDT")["dataList"]
+    pending, newest = rows[:2]
+    assert (pending["status"], newest["status"]) == ("Pending", "Completed")
     assert (newest["type"], newest["amount"]) == ("RealisedPNL", pytest.approx(10 * -0.2 - fees))
 
     [row] = desk.call("GET", "/api/v1/positions")
@@ -385,6 +387,23 @@ def test_the_ledger_is_scrolled() -> None:
     assert seen == [6, 5, 4, 3, 2, 1]
     back = desk.call("GET", path, maxCount=2, offset=3, forward="false")
     assert [row["offset"] for row in back["dataList"]] == [5, 4]
+
+
+def test_an_open_position_stands_before_the_ledger_as_pending() -> None:
+    desk = Desk(100.0)
+    desk.trade(size=10)
+    path = "/api/v1/transaction-history"
+    pending, deposit = desk.call("GET", path, currency="USDT")["dataList"]
+    assert (pending["status"], pending["type"], pending["offset"]) == ("Pending", "RealisedPNL", -1)
+    assert (pending["fee"], pending["remark"], pending["time"]) == (None, SYMBOL, desk.now)
+    assert pending["amount"] == pytest.approx(-0.0006 * 1_001.0)
+    assert (deposit["type"], deposit["status"]) == ("TransferIn", "Completed")
+    for elsewhere in ({"offset": 2}, {"type": "TransferIn"}, {"endAt": desk.now - 1}):
+        rows = desk.call("GET", path, currency="USDT", **elsewhere)["dataList"]
+        assert "Pending" not in [row["status"] for row in rows]
+    desk.trade(**CLOSE, size=10)
+    newest = desk.call("GET", path, currency="USDT")["dataList"][0]
+    assert (newest["status"], newest["type"]) == ("Completed", "RealisedPNL")
 
 
 def test_another_currency_is_empty() -> None:
