@@ -80,7 +80,7 @@ def on_rejected(state: State, event: OrderRejected) -> list[Effect]:
     order.apply(Trigger.REJECT)
     end_order(state, order)
     k = order.symbol
-    if order.request.reduce_only and state.world.positions[k].side == FLAT:
+    if order.request.reduce_only and state.at_risk(k).side == FLAT:
         return []  # the position was gone before the order came: nothing is wrong
     if event.local:
         text = f"{order.role.value} order not sent: {event.message}"
@@ -163,8 +163,12 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
         if not order.live:
             end_order(state, order)
         return correct(state, order.symbol, event)
-    if beyond and not event.certain and state.puzzling(event.fill_id):
-        return []
+    if beyond and not event.certain:
+        if state.live_orders(order.symbol, Role.ENTRY):  # its fills may come after this one
+            state.fill_ids.pop(event.fill_id, None)
+            return []
+        if state.puzzling(event.fill_id):
+            return []
     state.puzzles.pop(event.fill_id, None)
     take_fill(order, event.contracts)
     state.relock(order.symbol)

@@ -15,20 +15,7 @@ from bot.core.kernel.params import Params, Tier
 from bot.core.kernel.records import Trade
 from bot.core.market import Bar
 from bot.core.modes import Cause
-from bot.core.observations import (
-    ForeignOrder,
-    ForeignPosition,
-    LossSeen,
-    OrderMissing,
-    OrderResting,
-    OutcomeUnknown,
-    PositionAgrees,
-    PositionSeen,
-    StrayOrder,
-    Takeover,
-    Transferred,
-    WalletSeen,
-)
+from bot.core.observations import Observation, Takeover
 
 
 class Role(Enum):
@@ -214,17 +201,7 @@ Event = (
     | Configured
     | OrderAccepted
     | OrderRejected
-    | OutcomeUnknown
-    | OrderResting
-    | OrderMissing
-    | StrayOrder
-    | ForeignOrder
-    | ForeignPosition
-    | LossSeen
-    | PositionSeen
-    | PositionAgrees
-    | WalletSeen
-    | Transferred
+    | Observation
     | OrderFilled
     | OrderCancelled
     | FundingSettled

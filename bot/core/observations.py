@@ -57,6 +57,19 @@ class ForeignPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryAhead:
+    """A read shows more of an entry of ours than its list of fills: order and position both say so.
+
+    `contracts` is what the entry has traded, as far as the position has it; `mark` is in USDT.
+    """
+
+    now_ms: int
+    client_id: str
+    contracts: float
+    mark: float
+
+
+@dataclass(frozen=True, slots=True)
 class PositionSeen:
     """A read shows a position that differs from our books after everything known was booked.
 
@@ -118,3 +131,19 @@ class Transferred:
     now_ms: int
     entry_id: str
     amount: float
+
+
+Observation = (
+    OutcomeUnknown
+    | OrderResting
+    | OrderMissing
+    | StrayOrder
+    | ForeignOrder
+    | ForeignPosition
+    | LossSeen
+    | EntryAhead
+    | PositionSeen
+    | PositionAgrees
+    | WalletSeen
+    | Transferred
+)

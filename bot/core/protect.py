@@ -88,24 +88,26 @@ def forget(state: State, order: Order) -> None:
 
 def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     """Leave the position on symbol `k` at the market, unless an exit is on its way already."""
-    pos = state.world.positions[k]
-    if pos.side == FLAT or leaving(state, k):
+    held = state.at_risk(k)
+    if held.side == FLAT or leaving(state, k):
         return []
     intent = state.world.intents[k]
     intent.kind = EXIT
-    intent.side = pos.side
+    intent.side = held.side
     intent.reason = reason
     state.guards[k].last_exit_ms = state.now_ms
-    return [send(state, k, Role.EXIT, -pos.side, pos.contracts, 0.0, reason, leverage=pos.leverage)]
+    return [
+        send(state, k, Role.EXIT, -held.side, held.contracts, 0.0, reason, leverage=held.leverage)
+    ]
 
 
 def has_stop(state: State, k: int) -> bool:
     """Return whether a stop at the level of the position on symbol `k`, and of its size at least,
     is there or on its way."""
-    pos = state.world.positions[k]
+    held = state.at_risk(k)
     for order in state.orders.values():
         ours = order.symbol == k and order.role is Role.STOP and order.status in RELIABLE
-        if ours and order.request.price == pos.stop_price and order.remaining >= pos.contracts:
+        if ours and order.request.price == held.stop_price and order.remaining >= held.contracts:
             return True
     return False
 
@@ -115,18 +117,18 @@ def place_stop(state: State, k: int) -> list[Effect]:
     until it rests."""
     if has_stop(state, k):
         return []
-    pos = state.world.positions[k]
+    held = state.at_risk(k)
     state.guards[k].last_stop_ms = state.now_ms
     return [
         send(
             state,
             k,
             Role.STOP,
-            -pos.side,
-            pos.contracts,
-            pos.stop_price,
+            -held.side,
+            held.contracts,
+            held.stop_price,
             STOP,
-            leverage=pos.leverage,
+            leverage=held.leverage,
         )
     ]
 
@@ -146,7 +148,7 @@ def drop_older_stops(state: State, k: int) -> list[Effect]:
     that does not cover the whole position replaces nothing.
     """
     resting = [o for o in staying(state, k, Role.STOP) if o.rests]
-    if resting[-1].remaining < state.world.positions[k].contracts:
+    if resting[-1].remaining < state.at_risk(k).contracts:
         return []
     return [cancel(order) for order in resting[:-1]]
 
@@ -179,9 +181,8 @@ def guard_positions(state: State) -> list[Effect]:
     """Check that every position is covered, and on its way out where it must go; act by the
     clock."""
     effects: list[Effect] = []
-    for k, pos in enumerate(state.world.positions):
-        guard = state.guards[k]
-        if pos.side == FLAT:
+    for k, guard in enumerate(state.guards):
+        if state.at_risk(k).side == FLAT:
             guard.uncovered_since = 0
             if guard.closing:  # an entry that is being cancelled may still trade
                 guard.closing = bool(state.live_orders(k, Role.ENTRY))
@@ -200,7 +201,7 @@ def guard_cover(state: State, k: int) -> list[Effect]:
     The stop is wanted until the position is gone: an exit may take its time in a thin market.
     """
     guard, params = state.guards[k], state.world.params
-    if state.covered(k) >= state.world.positions[k].contracts:
+    if state.covered(k) >= state.at_risk(k).contracts:
         guard.uncovered_since = 0
         return []
     if guard.uncovered_since == 0:

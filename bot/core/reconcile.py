@@ -22,6 +22,7 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.observations import (
+    EntryAhead,
     ForeignOrder,
     ForeignPosition,
     LossSeen,
@@ -95,6 +96,7 @@ def reconcile(state: State, seen: Snapshot) -> Iterator[Event]:
         order = state.orders.get(client_id)
         if order is not None and order.live:
             yield from order_news(state, order, seen)
+            yield from ahead_news(state, order, seen)
     yield from unexpected_orders(state, seen)
     yield from position_news(state, seen)
     yield from wallet_news(state, seen)
@@ -179,6 +181,21 @@ def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
     elif report.filled <= order.filled:
         yield OrderCancelled(now, client_id)
     # Else its last fills are not on the list yet: the next read will have them.
+
+
+def ahead_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
+    """Yield what an entry has traded beyond its fills, as far as the position has it, and that it
+    has not, once it had."""
+    k, report = order.symbol, seen.reports.get(order.request.client_id)
+    if order.role is not Role.ENTRY or not order.live:
+        return
+    ahead, pos, holding = 0.0, state.world.positions[k], seen.holdings[k]
+    if report is not None and holding.side == order.request.side:
+        booked = pos.side * holding.side * pos.contracts
+        ahead = max(0.0, min(report.filled - order.filled, holding.contracts - booked))
+    if ahead > 0.0 or order.told_since:
+        now = max(seen.now_ms, state.now_ms)
+        yield EntryAhead(now, order.request.client_id, order.filled + ahead, holding.mark)
 
 
 def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import astuple, dataclass, field
+from typing import NamedTuple
 
 from bot.core.errors import InvariantError
 from bot.core.kernel.codes import FLAT
@@ -64,6 +65,16 @@ class Watch:
     """what the newest of them had more than our books, USDT"""
     breach_ms: int = 0
     """the first read in a row that showed a loss beyond a limit of the kill switch"""
+
+
+class Risk(NamedTuple):
+    """What rests, or should rest, under stops on one symbol: side, contracts, level of the stop in
+    USDT."""
+
+    side: int
+    contracts: float
+    stop_price: float
+    leverage: float
 
 
 @dataclass(slots=True)
@@ -134,6 +145,19 @@ class State:
             or abs(self.watch.wallet_gap) > gap
             or any(guard.differs for guard in self.guards)
         )
+
+    def at_risk(self, symbol: int) -> Risk:
+        """Return what the exchange has of ours on a symbol: our position, and what an entry has
+        traded although the list of fills does not show it yet."""
+        pos = self.world.positions[symbol]
+        for order in self.orders.values():
+            if order.told > order.filled and order.symbol == symbol and order.live:
+                side, ahead = order.request.side, order.told - order.filled
+                if pos.side == FLAT:
+                    return Risk(side, ahead, order.told_stop, order.request.leverage)
+                if pos.side == side:
+                    return Risk(side, pos.contracts + ahead, pos.stop_price, pos.leverage)
+        return Risk(pos.side, pos.contracts, pos.stop_price, pos.leverage)
 
     def covered(self, symbol: int) -> float:
         """Return how many contracts of the position rest under acknowledged stops."""

@@ -8,9 +8,12 @@ touched; a read may be older than what we know, so a difference counts only when
 from bot.core.fills import end_order
 from bot.core.kernel.accounting import book_reduce, wallet
 from bot.core.kernel.codes import EXTERNAL, FLAT, SIDE_NAMES
+from bot.core.kernel.levels import set_levels
+from bot.core.kernel.records import Position
 from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
 from bot.core.modes import Cause
 from bot.core.observations import (
+    EntryAhead,
     ForeignOrder,
     ForeignPosition,
     OrderMissing,
@@ -24,13 +27,23 @@ from bot.core.observations import (
 )
 from bot.core.orders import Order, Status, Trigger
 from bot.core.outside import foreign
-from bot.core.protect import close_trade, doubts, drop_older_stops, place_stop, renew_stop
+from bot.core.protect import (
+    cancel,
+    close_trade,
+    doubts,
+    drop_older_stops,
+    place_stop,
+    renew_stop,
+    staying,
+)
 from bot.core.state import DIFFERENT_MS, State
 
 MISSING_READS = 3
 MISSING_MS = 30_000
 """an order is void after this many reads over this time, with an unchanged position"""
 DIFFERENT_READS = 2
+AHEAD_MS = 2_000
+"""so long an order may be ahead of its fills because they were read a moment earlier"""
 AWAITED_MS = 60_000
 """a fill may be that late on the exchange's list"""
 EQUITY_JUMP = 0.005  # share of equity (DESIGN section 4)
@@ -52,7 +65,7 @@ def replace_stop(state: State, order: Order) -> list[Effect]:
     """Send another stop at once when one may be lost: both are reduce-only, waiting is not safe.
     When that may be lost, too, the next one comes by the clock."""
     k = order.symbol
-    if order.role is not Role.STOP or state.world.positions[k].side == FLAT:
+    if order.role is not Role.STOP or state.at_risk(k).side == FLAT:
         return []
     return place_stop(state, k) if doubts(state, k, Role.STOP) == 1 else renew_stop(state, k)
 
@@ -118,6 +131,34 @@ def on_foreign(state: State, event: ForeignOrder) -> list[Effect]:
 def on_foreign_position(state: State, event: ForeignPosition) -> list[Effect]:
     """Somebody holds a contract on this account that we do not trade."""
     return foreign(state, event.now_ms, f"position in {event.name}, which is not configured")
+
+
+def on_entry_ahead(state: State, event: EntryAhead) -> list[Effect]:
+    """An entry of ours is ahead of its fills: what lasts is put under a stop before they are told.
+
+    While our books are flat its level is measured from the mark; the first fill moves it.
+    """
+    order = state.orders.get(event.client_id)
+    if order is None:
+        return []
+    k = order.symbol
+    if event.contracts <= order.filled:
+        order.told, order.told_since, order.told_stop = 0.0, 0, 0.0
+        return [] if state.at_risk(k).side else [cancel(o) for o in staying(state, k, Role.STOP)]
+    order.told_since = order.told_since or event.now_ms
+    if event.now_ms - order.told_since < AHEAD_MS:
+        return []
+    known, order.told = order.told, event.contracts
+    if order.told_stop == 0.0:
+        side, price = order.request.side, event.mark or order.request.price
+        as_held = Position(side, event.contracts, price)
+        as_held.stop_distance = state.world.intents[k].stop_distance
+        set_levels(as_held, state.world.params, state.world.specs[k])
+        order.told_stop = as_held.stop_price
+    if known >= order.told:
+        return place_stop(state, k)
+    text = f"{event.client_id} has traded {order.told:g} contracts, listed are {order.filled:g}"
+    return [Notice(event.now_ms, Level.WARNING, "fills_late", k, text), *place_stop(state, k)]
 
 
 def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:

@@ -1,6 +1,6 @@
 """Reads of the exchange against our books: doubts, strays, strangers, money (DESIGN section 5)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -24,9 +24,10 @@ from bot.core.observations import OutcomeUnknown, Takeover, Transferred
 from bot.core.orders import Status
 from bot.core.outside import LATE_MS
 from bot.core.protect import MOST_IN_DOUBT, doubts
-from bot.core.reconcile import Holding, OrderReport, Snapshot, in_doubt, reconcile
+from bot.core.reconcile import Holding, OrderReport, Snapshot, reconcile
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
 from bot.core.truth import AWAITED_MS, MISSING_MS
+from tests.support.reads import kinds, read, seen
 from tests.support.states import Desk, cancels, notices, placed
 
 ENTRY_PRICE = 101.1
@@ -37,34 +38,6 @@ def in_a_trade() -> Desk:
     desk = Desk()
     desk.enter()
     return desk
-
-
-def read(desk: Desk, **changes: object) -> Snapshot:
-    """Return a read that agrees with the books, but for `changes`."""
-    state = desk.state
-    account = state.world.account
-    resting = tuple(
-        OrderReport(name, o.symbol, True, o.filled) for name, o in state.orders.items() if o.rests
-    )
-    asked = in_doubt(state)
-    agreeing = Snapshot(
-        now_ms=desk.now,
-        wallet=account.deposits + account.realised - account.fees + account.funding,
-        holdings=tuple(Holding(p.side, p.contracts, 100.0) for p in state.world.positions),
-        open_orders=resting,
-        asked=asked,
-        reports={report.client_id: report for report in resting},
-    )
-    return replace(agreeing, **changes)  # type: ignore[arg-type]
-
-
-def seen(desk: Desk, snapshot: Snapshot) -> list[Effect]:
-    """Reconcile; return all effects."""
-    return [e for event in reconcile(desk.state, snapshot) for e in desk.feed(event)]
-
-
-def kinds(effects: Iterable[Effect]) -> list[str]:
-    return [notice.kind for notice in notices(list(effects))]
 
 
 def sent() -> Desk:

@@ -1,0 +1,151 @@
+"""An entry that the exchange has executed although its list of fills does not show it yet: what it
+has bought is covered, and closed where it must be, before the fills are told (DESIGN section 5)."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from bot.core.kernel.codes import OPERATOR
+from bot.core.messages import Command, OrderFilled, Role
+from bot.core.modes import Cause
+from bot.core.reconcile import Holding, OrderReport
+from bot.core.truth import AHEAD_MS
+from tests.support.reads import kinds, read, seen
+from tests.support.states import Desk, placed
+
+MARK = 101.0
+SECONDS = AHEAD_MS // 1_000
+
+
+def bought(number: int, contracts: float, price: float = 101.1) -> OrderFilled:
+    """A fill of the entry, of a time at which nothing else was sold yet."""
+    return OrderFilled(0, "t-1-entry", f"f{number}", contracts, price, 0.06, 0, 1)
+
+
+def show(
+    desk: Desk,
+    traded: float = 10.0,
+    held: float | None = None,
+    fills: Sequence[OrderFilled] = (),
+) -> list[str]:
+    """Read an account in which the entry has traded so much, and so much is held."""
+    contracts = traded if held is None else held
+    orders = [o for o in desk.state.orders.values() if o.role is not Role.ENTRY and o.rests]
+    reports = {o.request.client_id: OrderReport(o.request.client_id, 0, True) for o in orders}
+    entry = OrderReport("t-1-entry", 0, False, traded)
+    return kinds(
+        seen(
+            desk,
+            read(
+                desk,
+                holdings=(Holding(1 if contracts else 0, contracts, MARK if contracts else 0.0),),
+                reports=reports | {"t-1-entry": entry},
+                open_orders=tuple(reports.values()),
+                entries=tuple(fills),
+            ),
+        )
+    )
+
+
+def stops(desk: Desk) -> list[tuple[float, float]]:
+    """Return contracts and level of every stop that was sent."""
+    return [(o.contracts, o.price) for o in placed(desk.effects) if o.role is Role.STOP]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    made.bars(101.0)
+    made.accept("entry")
+    return made
+
+
+def test_what_is_read_a_moment_before_its_fills_waits_for_them(desk: Desk) -> None:
+    assert show(desk) == []
+    desk.wait(SECONDS - 1)
+    assert show(desk) == []
+    assert stops(desk) == []
+    desk.wait(1)
+    assert show(desk, fills=[bought(1, 10.0)]) == ["opened"]
+    assert stops(desk) == [(10.0, desk.position.stop_price)]
+
+
+def test_a_position_without_any_fill_is_under_a_stop_measured_from_the_mark(desk: Desk) -> None:
+    show(desk)
+    desk.wait(SECONDS)
+    assert show(desk) == ["fills_late"]
+    distance = desk.state.world.intents[0].stop_distance
+    [(contracts, level)] = stops(desk)
+    assert (contracts, level) == (10.0, pytest.approx(MARK * (1.0 - distance), abs=0.1))
+    desk.accept("stop")
+    assert show(desk) == []
+    assert desk.state.guards[0].uncovered_since == 0
+    assert kinds(desk.wait(30)) == []
+    assert show(desk, fills=[bought(1, 4.0)]) == ["opened"]
+    assert stops(desk)[1:] == [(10.0, desk.position.stop_price)]  # all of it, not the four
+    desk.accept("stop")
+    assert desk.find("#2").status.name == "CANCELLING"
+    assert show(desk, fills=[bought(1, 4.0), bought(2, 6.0)]) == []
+    assert desk.position.contracts == 10.0
+    assert len(stops(desk)) == 2
+
+
+def test_a_position_with_some_of_its_fills_is_covered_whole(desk: Desk) -> None:
+    show(desk, fills=[bought(1, 2.0)])
+    desk.accept("stop")
+    desk.wait(SECONDS)
+    assert show(desk, fills=[bought(1, 2.0)]) == ["fills_late"]
+    level = desk.position.stop_price
+    assert stops(desk) == [(2.0, level), (10.0, level)]
+    assert desk.state.guards[0].uncovered_since == desk.now
+
+
+def test_a_stop_that_is_refused_meanwhile_is_sent_again_and_missed(desk: Desk) -> None:
+    show(desk)
+    desk.wait(SECONDS)
+    show(desk)
+    assert kinds(desk.reject("stop")) == ["order_rejected"]
+    told = desk.wait(1)
+    assert [o.role for o in placed(told)] == [Role.STOP]
+    assert kinds(desk.wait(5)) == ["uncovered"]
+    ways = [o for o in placed(desk.wait(10)) if o.role is Role.EXIT]
+    assert [(o.side, o.contracts) for o in ways] == [(-1, 10.0)]
+
+
+def test_a_person_closes_what_is_not_told_yet(desk: Desk) -> None:
+    show(desk, fills=[bought(1, 2.0)])
+    desk.wait(SECONDS)
+    show(desk, fills=[bought(1, 2.0)])
+    way = [o for o in placed(desk.say(Command.CLOSE, "by hand", 0)) if o.role is Role.EXIT]
+    assert [(o.side, o.contracts) for o in way] == [(-1, 10.0)]
+    sold = OrderFilled(desk.now, way[0].client_id, "s1", 10.0, 101.0, 0.06, 0, -1)
+    assert show(desk, held=0.0, fills=[bought(1, 2.0), sold]) == []
+    desk.wait(20)  # no stranger's: the fills of the entry are still awaited
+    assert show(desk, held=0.0, fills=[bought(1, 2.0), sold]) == []
+    show(desk, held=0.0, fills=[bought(1, 2.0), bought(2, 8.0), sold])
+    assert [(t.quantity, t.reason) for t in desk.trades] == [(10.0, OPERATOR)]
+    assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
+
+
+def test_what_is_gone_before_its_fills_are_told_keeps_no_stop(desk: Desk) -> None:
+    show(desk)
+    desk.wait(SECONDS)
+    show(desk)
+    desk.accept("stop")
+    assert show(desk, held=0.0) == []
+    assert desk.find("stop").status.name == "CANCELLING"
+    assert kinds(desk.wait(30)) == []
+
+
+def test_what_somebody_else_has_bought_besides_is_not_ours_to_cover(desk: Desk) -> None:
+    show(desk, held=15.0)
+    desk.wait(SECONDS)
+    show(desk, held=15.0)
+    assert [contracts for contracts, _ in stops(desk)] == [10.0]
+
+
+def test_a_position_that_is_read_later_than_its_entry_says_nothing(desk: Desk) -> None:
+    show(desk, held=0.0)
+    desk.wait(SECONDS)
+    assert show(desk, held=0.0) == []
+    assert stops(desk) == []
