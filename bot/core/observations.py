@@ -57,10 +57,10 @@ class ForeignPosition:
 
 
 @dataclass(frozen=True, slots=True)
-class EntryAhead:
-    """A read shows more of an entry of ours than its list of fills: order and position both say so.
+class OrderAhead:
+    """A read shows more of an order of ours than its list of fills: order and position both say so.
 
-    `contracts` is what the entry has traded, as far as the position has it; `mark` is in USDT.
+    `contracts` is what the order has traded, as far as the position shows it; `mark` is in USDT.
     """
 
     now_ms: int
@@ -100,6 +100,8 @@ class WalletSeen:
 
     now_ms: int
     wallet: float
+    awaited: bool = False
+    """an order of ours has traded more than the list of fills shows: it may explain the wallet"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ Observation = (
     | ForeignOrder
     | ForeignPosition
     | LossSeen
-    | EntryAhead
+    | OrderAhead
     | PositionSeen
     | PositionAgrees
     | WalletSeen

@@ -112,12 +112,12 @@ class Order:
     missing_position: float = 0.0
     """contracts of the position, signed, at the first of them"""
     told: float = 0.0
-    """contracts of an entry that have traded by the word on order and position (EntryAhead); more
-    than `filled` while the list of fills is behind"""
+    """contracts that have traded by the word on order and position (OrderAhead); more than `filled`
+    while the list of fills is behind"""
     told_since: int = 0
     """ms; the first read in a row that said so"""
     told_stop: float = 0.0
-    """the level of their stop while our books are flat, USDT"""
+    """of an entry: the level of their stop while our books are flat, USDT"""
     symbol: int = field(init=False)
     role: Role = field(init=False)
     """of the request: looked at for every order, all the time"""

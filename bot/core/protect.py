@@ -103,8 +103,10 @@ def exit_order(state: State, k: int, reason: int) -> list[Effect]:
 
 def has_stop(state: State, k: int) -> bool:
     """Return whether a stop at the level of the position on symbol `k`, and of its size at least,
-    is there or on its way."""
+    is there or on its way; where nothing is at risk none is missed."""
     held = state.at_risk(k)
+    if held.side == FLAT:
+        return True
     for order in state.orders.values():
         ours = order.symbol == k and order.role is Role.STOP and order.status in RELIABLE
         if ours and order.request.price == held.stop_price and order.remaining >= held.contracts:
@@ -185,7 +187,8 @@ def guard_positions(state: State) -> list[Effect]:
         if state.at_risk(k).side == FLAT:
             guard.uncovered_since = 0
             if guard.closing:  # an entry that is being cancelled may still trade
-                guard.closing = bool(state.live_orders(k, Role.ENTRY))
+                held = state.world.positions[k].side != FLAT
+                guard.closing = held or bool(state.live_orders(k, Role.ENTRY))
             continue
         effects += guard_cover(state, k)
         if state.modes.mode == FLATTEN:

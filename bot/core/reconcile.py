@@ -22,10 +22,10 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.observations import (
-    EntryAhead,
     ForeignOrder,
     ForeignPosition,
     LossSeen,
+    OrderAhead,
     OrderMissing,
     OrderResting,
     PositionAgrees,
@@ -184,18 +184,18 @@ def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
 
 
 def ahead_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
-    """Yield what an entry has traded beyond its fills, as far as the position has it, and that it
-    has not, once it had."""
-    k, report = order.symbol, seen.reports.get(order.request.client_id)
-    if order.role is not Role.ENTRY or not order.live:
+    """Yield what an order has traded beyond its fills, as far as the position shows it, and that
+    it has not, once it had."""
+    k, name = order.symbol, order.request.client_id
+    if not order.live:
         return
     ahead, pos, holding = 0.0, state.world.positions[k], seen.holdings[k]
-    if report is not None and holding.side == order.request.side:
-        booked = pos.side * holding.side * pos.contracts
-        ahead = max(0.0, min(report.filled - order.filled, holding.contracts - booked))
+    if name in seen.reports:
+        moved = holding.side * holding.contracts - pos.side * pos.contracts
+        ahead = min(seen.reports[name].filled - order.filled, moved * order.request.side)
     if ahead > 0.0 or order.told_since:
         now = max(seen.now_ms, state.now_ms)
-        yield EntryAhead(now, order.request.client_id, order.filled + ahead, holding.mark)
+        yield OrderAhead(now, name, order.filled + max(ahead, 0.0), holding.mark)
 
 
 def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:
@@ -233,11 +233,7 @@ def guards_unknown(state: State, report: OrderReport, seen: Snapshot) -> bool:
 def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
     """Yield the positions that differ although every known fill is booked."""
     now = max(seen.now_ms, state.now_ms)
-    awaited = {
-        order.symbol
-        for name, report in seen.reports.items()
-        if (order := state.orders.get(name)) is not None and report.filled > order.filled
-    }
+    late = awaited(state, seen)
     for k, holding in enumerate(seen.holdings):
         pos = state.world.positions[k]
         same = holding.side == pos.side and (pos.side == FLAT or holding.contracts == pos.contracts)
@@ -245,8 +241,16 @@ def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
             if state.guards[k].differs:
                 yield PositionAgrees(now, k)
         elif not trading(state, k):
-            late = k in awaited
-            yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark, late)
+            yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark, k in late)
+
+
+def awaited(state: State, seen: Snapshot) -> set[int]:
+    """Return the symbols of the orders that have traded more than the list of fills shows."""
+    return {
+        order.symbol
+        for name, report in seen.reports.items()
+        if (order := state.orders.get(name)) is not None and report.filled > order.filled
+    }
 
 
 def trading(state: State, k: int) -> bool:
@@ -265,7 +269,8 @@ def wallet_news(state: State, seen: Snapshot) -> Iterator[Event]:
     tolerance = WALLET_TOLERANCE * max(1.0, abs(ours))
     differs = max(abs(seen.wallet - ours), abs(state.watch.wallet_gap)) > tolerance
     if differs or state.wallet_doubts:
-        yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet)
+        late = bool(awaited(state, seen))
+        yield WalletSeen(max(seen.now_ms, state.now_ms), seen.wallet, late)
 
 
 def loss_news(state: State, seen: Snapshot) -> Iterator[Event]:

@@ -77,6 +77,9 @@ class Risk(NamedTuple):
     leverage: float
 
 
+NOTHING = Risk(FLAT, 0.0, 0.0, 1.0)
+
+
 @dataclass(slots=True)
 class State:
     """The core's memory. `world` is the kernel's part; the rest exists only where orders are
@@ -147,17 +150,19 @@ class State:
         )
 
     def at_risk(self, symbol: int) -> Risk:
-        """Return what the exchange has of ours on a symbol: our position, and what an entry has
-        traded although the list of fills does not show it yet."""
+        """Return what the exchange has of ours on a symbol: our position, and what has traded
+        since although the list of fills does not show it yet."""
         pos = self.world.positions[symbol]
+        held = pos.side * pos.contracts
+        stop, leverage = pos.stop_price, pos.leverage
         for order in self.orders.values():
             if order.told > order.filled and order.symbol == symbol and order.live:
-                side, ahead = order.request.side, order.told - order.filled
-                if pos.side == FLAT:
-                    return Risk(side, ahead, order.told_stop, order.request.leverage)
-                if pos.side == side:
-                    return Risk(side, pos.contracts + ahead, pos.stop_price, pos.leverage)
-        return Risk(pos.side, pos.contracts, pos.stop_price, pos.leverage)
+                held += order.request.side * (order.told - order.filled)
+                if pos.side == FLAT and order.role is Role.ENTRY:
+                    stop, leverage = order.told_stop, order.request.leverage
+        if held == 0.0 or held * pos.side < 0.0:
+            return NOTHING
+        return Risk(1 if held > 0.0 else -1, abs(held), stop, leverage)
 
     def covered(self, symbol: int) -> float:
         """Return how many contracts of the position rest under acknowledged stops."""

@@ -60,10 +60,10 @@ from bot.core.messages import (
 from bot.core.mode_changes import clear_timed, mode_notice, on_condition, on_tick, sync_limits
 from bot.core.modes import Cause, Clearer
 from bot.core.observations import (
-    EntryAhead,
     ForeignOrder,
     ForeignPosition,
     LossSeen,
+    OrderAhead,
     OrderMissing,
     OrderResting,
     OutcomeUnknown,
@@ -86,10 +86,10 @@ from bot.core.protect import (
 from bot.core.risk import review
 from bot.core.state import State
 from bot.core.truth import (
-    on_entry_ahead,
     on_foreign,
     on_foreign_position,
     on_missing,
+    on_order_ahead,
     on_position_agrees,
     on_position_seen,
     on_resting,
@@ -232,7 +232,7 @@ HANDLERS: dict[type, Callable[[State, Any], list[Effect]]] = {
     ForeignOrder: on_foreign,
     ForeignPosition: on_foreign_position,
     LossSeen: on_loss_seen,
-    EntryAhead: on_entry_ahead,
+    OrderAhead: on_order_ahead,
     PositionSeen: on_position_seen,
     PositionAgrees: on_position_agrees,
     WalletSeen: on_wallet_seen,

@@ -13,9 +13,9 @@ from bot.core.kernel.records import Position
 from bot.core.messages import CancelOrder, Effect, Level, Notice, Role
 from bot.core.modes import Cause
 from bot.core.observations import (
-    EntryAhead,
     ForeignOrder,
     ForeignPosition,
+    OrderAhead,
     OrderMissing,
     OrderResting,
     OutcomeUnknown,
@@ -133,10 +133,11 @@ def on_foreign_position(state: State, event: ForeignPosition) -> list[Effect]:
     return foreign(state, event.now_ms, f"position in {event.name}, which is not configured")
 
 
-def on_entry_ahead(state: State, event: EntryAhead) -> list[Effect]:
-    """An entry of ours is ahead of its fills: what lasts is put under a stop before they are told.
+def on_order_ahead(state: State, event: OrderAhead) -> list[Effect]:
+    """An order of ours is ahead of its fills: what an entry has bought is put under a stop before
+    they are told, when that lasts; what an exit has sold needs none any more.
 
-    While our books are flat its level is measured from the mark; the first fill moves it.
+    While our books are flat the level of the stop is measured from the mark; a fill moves it.
     """
     order = state.orders.get(event.client_id)
     if order is None:
@@ -146,19 +147,25 @@ def on_entry_ahead(state: State, event: EntryAhead) -> list[Effect]:
         order.told, order.told_since, order.told_stop = 0.0, 0, 0.0
         return [] if state.at_risk(k).side else [cancel(o) for o in staying(state, k, Role.STOP)]
     order.told_since = order.told_since or event.now_ms
+    if order.request.reduce_only:
+        order.told = event.contracts
+        return []
     if event.now_ms - order.told_since < AHEAD_MS:
         return []
     known, order.told = order.told, event.contracts
-    if order.told_stop == 0.0:
-        side, price = order.request.side, event.mark or order.request.price
-        as_held = Position(side, event.contracts, price)
-        as_held.stop_distance = state.world.intents[k].stop_distance
-        set_levels(as_held, state.world.params, state.world.specs[k])
-        order.told_stop = as_held.stop_price
+    order.told_stop = order.told_stop or stop_from(state, order, event.mark)
     if known >= order.told:
         return place_stop(state, k)
     text = f"{event.client_id} has traded {order.told:g} contracts, listed are {order.filled:g}"
     return [Notice(event.now_ms, Level.WARNING, "fills_late", k, text), *place_stop(state, k)]
+
+
+def stop_from(state: State, entry: Order, mark: float) -> float:
+    """Return the level of the stop of what an entry has bought at about `mark`, USDT."""
+    as_held = Position(entry.request.side, entry.told, mark or entry.request.price)
+    as_held.stop_distance = state.world.intents[entry.symbol].stop_distance
+    set_levels(as_held, state.world.params, state.world.specs[entry.symbol])
+    return as_held.stop_price
 
 
 def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
@@ -173,8 +180,7 @@ def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
         guard.differs, guard.differs_since, guard.differs_from = 0, event.now_ms, held
     guard.differs += 1
     state.relock(k)
-    most_ms = AWAITED_MS if event.awaited else DIFFERENT_MS
-    lasting = event.now_ms - guard.differs_since >= most_ms
+    lasting = lasts(event, guard.differs_since)
     if guard.differs < DIFFERENT_READS or not lasting:
         return []
     ours = f"{SIDE_NAMES[pos.side]} {pos.contracts:g}"
@@ -185,6 +191,13 @@ def on_position_seen(state: State, event: PositionSeen) -> list[Effect]:
         return foreign(state, event.now_ms, f"{state.symbols[k]}: {text}")
     notice = Notice(event.now_ms, Level.CRITICAL, "external_position_change", k, text)
     return [notice, *follow_reduction(state, event)]
+
+
+def lasts(event: PositionSeen | WalletSeen, since_ms: int) -> bool:
+    """Return whether a difference counts by now: position and wallet change with a fill, and it is
+    on the list only later."""
+    most_ms = AWAITED_MS if event.awaited else DIFFERENT_MS
+    return event.now_ms - since_ms >= most_ms
 
 
 def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
@@ -220,8 +233,7 @@ def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
     if state.wallet_doubts == 0:
         watch.wallet_since = event.now_ms
     state.wallet_doubts += 1
-    # A fill changes the wallet at once, and is on the list of fills only a little later.
-    lasting = event.now_ms - watch.wallet_since >= DIFFERENT_MS
+    lasting = lasts(event, watch.wallet_since)
     if state.wallet_doubts < DIFFERENT_READS or not lasting:
         return []
     if not state.modes.tighten(Cause.EQUITY_JUMP, event.now_ms):
@@ -232,9 +244,13 @@ def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
 
 def settle_wallet(state: State) -> list[Effect]:
     """Book what a person has looked at and accepts: the difference of the wallet becomes a
-    transfer. Without this the doubt would come back with the next read."""
+    transfer. Without this the doubt would come back with the next read.
+
+    Not while a fill is awaited, which will explain it: booked twice, it would be wrong for good.
+    """
+    awaited = any(order.told > order.filled for order in state.orders.values())
     gap, state.watch.wallet_gap, state.wallet_doubts = state.watch.wallet_gap, 0.0, 0
-    return move_money(state, gap) if gap != 0.0 else []
+    return move_money(state, gap) if gap != 0.0 and not awaited else []
 
 
 def on_transferred(state: State, event: Transferred) -> list[Effect]:

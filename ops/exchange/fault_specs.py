@@ -71,6 +71,7 @@ KINDS: dict[str, Kind] = {
     "skew": _standing("ms"),  # the exchange's clock is ahead
     "maintenance": _standing(),  # the status says close, private calls fail
     "late_klines": _standing("ms"),  # a candle is not there until so long after its end
+    "late_fills": _standing("ms"),  # a fill is not on the lists until so long after it
     "outage": _standing(),  # no connection gets an answer; open sockets go on
     **PUSH_KINDS,
     "ws_silent": _standing(),  # sockets stay open, and what was to be sent is lost

@@ -110,12 +110,11 @@ class Faults:
         """What the exchange's clock is ahead of market time, ms."""
         return sum(fault.spec["ms"] for fault in self.live("skew"))
 
-    @property
-    def late_ms(self) -> int:
-        """How long after its end a candle is not there yet, ms."""
-        if not self.stands("late_klines"):
+    def late_ms(self, kind: str) -> int:
+        """Return how long after its time something is not told yet, ms."""
+        if not self.stands(kind):
             return 0
-        return sum(fault.spec["ms"] for fault in self.live("late_klines"))
+        return sum(fault.spec["ms"] for fault in self.live(kind))
 
     def live(self, *kinds: str) -> list[Fault]:
         """Return the faults of some kinds that are not used up."""

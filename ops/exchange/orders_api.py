@@ -160,7 +160,7 @@ def statistics(wire: Wire, call: Call) -> Any:
 
 def fills(wire: Wire, call: Call) -> Any:
     """GET /api/v1/fills, newest first: of an order, or of at most seven days"""
-    found = list(wire.account.statements.fills)
+    found = _listed_fills(wire, call)
     if not call.params.get("orderId"):
         start, end = _span(call)
         found = [fill for fill in found if start <= fill.ms <= end]
@@ -170,7 +170,7 @@ def fills(wire: Wire, call: Call) -> Any:
 def recent_fills(wire: Wire, call: Call) -> Any:
     """GET /api/v1/recentFills: of the last 24 hours, newest first"""
     since = call.now - DAY_MS
-    found = [fill for fill in wire.account.statements.fills if fill.ms >= since]
+    found = [fill for fill in _listed_fills(wire, call) if fill.ms >= since]
     rows = [fill.view() for fill in reversed(_filtered_fills(wire, call, found))]
     return rows[:MOST_RECENT]
 
@@ -232,6 +232,12 @@ def _filtered(wire: Wire, call: Call, found: list[WireOrder]) -> list[WireOrder]
         and kinds in ("", o.kind)
         and start <= o.created_ms <= end
     ]
+
+
+def _listed_fills(wire: Wire, call: Call) -> list[Fill]:
+    """Return all fills that are on the lists by now, oldest first."""
+    latest = call.now - wire.faults.late_ms("late_fills")
+    return [fill for fill in wire.account.statements.fills if fill.ms <= latest]
 
 
 def _filtered_fills(wire: Wire, call: Call, found: list[Fill]) -> list[Fill]:

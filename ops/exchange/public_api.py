@@ -89,7 +89,7 @@ def klines(wire: Wire, call: Call) -> Any:
         )
     to_ms = call.integer("to", call.now) or call.now
     rows = wire.market.candles.query(k, minutes, call.integer("from"), min(to_ms, call.now))
-    late_ms = wire.faults.late_ms
+    late_ms = wire.faults.late_ms("late_klines")
     if late_ms:
         return [row for row in rows if row[0] + minutes * MINUTE_MS <= call.now - late_ms]
     return rows

@@ -227,6 +227,9 @@ def _of_the_exchange() -> Iterator[Fault]:
     yield Fault("maintenance", ({"kind": "maintenance"},), lasts_s=40.0, blind=True, causes=down)
     late: Plain = {"kind": "late_klines", "ms": 20_000}
     yield Fault("candles late", (late,), lasts_s=130.0)
+    for seconds in (20, 50):
+        unlisted: Plain = {"kind": "late_fills", "ms": 1_000 * seconds}
+        yield Fault(f"fills late, {seconds} s", (unlisted,), lasts_s=2.0 * seconds)
     outage: Plain = {"kind": "outage"}
     yield Fault("outage, minutes", (outage,), lasts_s=180.0, stride_s=5.0, blind=True, causes=down)
     yield Fault(

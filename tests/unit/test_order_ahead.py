@@ -1,5 +1,6 @@
-"""An entry that the exchange has executed although its list of fills does not show it yet: what it
-has bought is covered, and closed where it must be, before the fills are told (DESIGN section 5)."""
+"""Orders that the exchange has executed although its list of fills does not show it yet: what an
+entry has bought is covered, and closed where it must be, and what an exit has sold is let be,
+before the fills are told (DESIGN section 5)."""
 
 from collections.abc import Sequence
 
@@ -8,8 +9,10 @@ import pytest
 from bot.core.kernel.codes import OPERATOR
 from bot.core.messages import Command, OrderFilled, Role
 from bot.core.modes import Cause
+from bot.core.observations import OrderMissing
 from bot.core.reconcile import Holding, OrderReport
-from bot.core.truth import AHEAD_MS
+from bot.core.state import DIFFERENT_MS
+from bot.core.truth import AHEAD_MS, AWAITED_MS
 from tests.support.reads import kinds, read, seen
 from tests.support.states import Desk, placed
 
@@ -149,3 +152,78 @@ def test_a_position_that_is_read_later_than_its_entry_says_nothing(desk: Desk) -
     desk.wait(SECONDS)
     assert show(desk, held=0.0) == []
     assert stops(desk) == []
+
+
+# What an exit has sold.
+
+
+def leaving() -> tuple[Desk, str]:
+    """Return a desk whose 10 contracts are being closed at the market, and the name of the exit."""
+    desk = Desk()
+    desk.enter()
+    [way] = placed(desk.say(Command.CLOSE, "by hand", 0))
+    desk.accept("exit")
+    return desk, way.client_id
+
+
+def show_sold(desk: Desk, name: str, sold: float, **changes: object) -> list[str]:
+    """Read an account in which the exit has sold so much; without stops, when that was all."""
+    left = 10.0 - sold
+    orders = [o for o in desk.state.orders.values() if left and o.rests and o.role is not Role.EXIT]
+    resting = {o.request.client_id: OrderReport(o.request.client_id, 0, True) for o in orders}
+    told = {
+        "holdings": (Holding(1, left, MARK) if left else Holding(0, 0.0, 0.0),),
+        "reports": resting | {name: OrderReport(name, 0, False, sold)},
+        "open_orders": tuple(resting.values()),
+        "asked": (name, *resting),
+    }
+    return kinds(seen(desk, read(desk, **(told | changes))))
+
+
+def test_what_is_sold_and_not_listed_is_sold_no_second_time() -> None:
+    desk, name = leaving()
+    assert show_sold(desk, name, 10.0) == []
+    desk.cancelled("stop")  # as an exchange does when nothing is held
+    desk.cancelled("target")
+    desk.effects.clear()
+    assert kinds(desk.wait(30)) == []
+    assert placed(desk.effects) == []
+    assert desk.state.guards[0].uncovered_since == 0
+    assert desk.position.contracts == 10.0  # nobody has told a price
+    sold = OrderFilled(desk.now, name, "s1", 10.0, 101.0, 0.06, 0, -1)
+    show_sold(desk, name, 10.0, entries=(sold,))
+    assert [(t.quantity, t.reason, t.exit_price) for t in desk.trades] == [(10.0, OPERATOR, 101.0)]
+
+
+def test_what_is_left_of_a_sale_that_is_not_listed_stays_covered() -> None:
+    desk, name = leaving()
+    show_sold(desk, name, 4.0)
+    assert desk.state.at_risk(0).contracts == 6.0
+    desk.cancelled("stop")
+    assert desk.state.guards[0].uncovered_since == desk.now
+    [stop] = placed(desk.wait(1), Role.STOP)
+    assert (stop.contracts, stop.price) == (6.0, desk.position.stop_price)
+
+
+def test_a_sale_that_turns_out_to_be_none_leaves_the_position_wanted_gone() -> None:
+    desk, name = leaving()
+    show_sold(desk, name, 10.0)
+    assert desk.state.at_risk(0).side == 0
+    desk.feed(OrderMissing(desk.now, name))
+    show_sold(desk, name, 0.0)
+    assert desk.state.at_risk(0).contracts == 10.0
+    assert desk.state.guards[0].closing
+    assert [o.contracts for o in placed(desk.wait(5), Role.EXIT)] == [10.0]
+
+
+def test_the_wallet_of_a_sale_that_is_not_listed_is_no_jump() -> None:
+    desk, name = leaving()
+    poorer = read(desk).wallet - 200.0
+    for _ in range(AWAITED_MS // DIFFERENT_MS):
+        assert show_sold(desk, name, 10.0, wallet=poorer) == []
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert show_sold(desk, name, 10.0, wallet=poorer) == ["equity_jump"]
+    before = desk.state.world.account.deposits
+    assert "transfer" not in kinds(desk.say(Command.RESUME, "looked at it"))
+    assert desk.state.world.account.deposits == before
+    assert Cause.EQUITY_JUMP not in desk.state.modes.causes
