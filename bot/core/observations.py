@@ -58,14 +58,18 @@ class ForeignPosition:
 
 @dataclass(frozen=True, slots=True)
 class OrderAhead:
-    """A read shows more of an order of ours than its list of fills: order and position both say so.
+    """A read shows more of an order of ours than its list of fills.
 
-    `contracts` is what the order has traded, as far as the position shows it; `mark` is in USDT.
+    `contracts` is what the order has traded in all; `held` is what the position has, signed; `mark`
+    is in USDT.
     """
 
     now_ms: int
     client_id: str
     contracts: float
+    resting: bool
+    """it may trade on"""
+    held: float
     mark: float
 
 

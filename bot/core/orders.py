@@ -112,10 +112,12 @@ class Order:
     missing_position: float = 0.0
     """contracts of the position, signed, at the first of them"""
     told: float = 0.0
-    """contracts that have traded by the word on order and position (OrderAhead); more than `filled`
-    while the list of fills is behind"""
+    """contracts that have traded by the exchange's word on the order (OrderAhead); more than
+    `filled` while the list of fills is behind"""
     told_since: int = 0
     """ms; the first read in a row that said so"""
+    told_over: bool = False
+    """and that it trades no more"""
     told_stop: float = 0.0
     """of an entry: the level of their stop while our books are flat, USDT"""
     symbol: int = field(init=False)
@@ -139,6 +141,11 @@ class Order:
     @property
     def remaining(self) -> float:
         return self.request.contracts - self.filled
+
+    @property
+    def waiting(self) -> float:
+        """Contracts that may trade yet, by all that is known; a fill may be late on its list."""
+        return 0.0 if self.told_over else self.request.contracts - max(self.filled, self.told)
 
     def apply(self, trigger: Trigger) -> None:
         """Move to the next status; raise InvariantError where the table has no row."""

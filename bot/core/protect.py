@@ -109,7 +109,7 @@ def has_stop(state: State, k: int) -> bool:
         return True
     for order in state.orders.values():
         ours = order.symbol == k and order.role is Role.STOP and order.status in RELIABLE
-        if ours and order.request.price == held.stop_price and order.remaining >= held.contracts:
+        if ours and order.request.price == held.stop_price and order.waiting >= held.contracts:
             return True
     return False
 
@@ -150,7 +150,7 @@ def drop_older_stops(state: State, k: int) -> list[Effect]:
     that does not cover the whole position replaces nothing.
     """
     resting = [o for o in staying(state, k, Role.STOP) if o.rests]
-    if resting[-1].remaining < state.at_risk(k).contracts:
+    if resting[-1].waiting < state.at_risk(k).contracts:
         return []
     return [cancel(order) for order in resting[:-1]]
 

@@ -184,18 +184,14 @@ def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
 
 
 def ahead_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:
-    """Yield what an order has traded beyond its fills, as far as the position shows it, and that
-    it has not, once it had."""
-    k, name = order.symbol, order.request.client_id
-    if not order.live:
+    """Yield that an order has traded more than its fills say, and that it has not, once it had."""
+    report, holding = seen.reports.get(order.request.client_id), seen.holdings[order.symbol]
+    if not order.live or report is None:
         return
-    ahead, pos, holding = 0.0, state.world.positions[k], seen.holdings[k]
-    if name in seen.reports:
-        moved = holding.side * holding.contracts - pos.side * pos.contracts
-        ahead = min(seen.reports[name].filled - order.filled, moved * order.request.side)
-    if ahead > 0.0 or order.told_since:
-        now = max(seen.now_ms, state.now_ms)
-        yield OrderAhead(now, name, order.filled + max(ahead, 0.0), holding.mark)
+    if report.filled > order.filled or order.told_since:
+        now, name = max(seen.now_ms, state.now_ms), order.request.client_id
+        held = holding.side * holding.contracts
+        yield OrderAhead(now, name, report.filled, report.resting, held, holding.mark)
 
 
 def unexpected_orders(state: State, seen: Snapshot) -> Iterator[Event]:

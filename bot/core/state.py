@@ -47,6 +47,8 @@ class Guard:
     """ms; the first of them"""
     differs_from: float = 0.0
     """contracts of our position, signed, at the first of them"""
+    held: float = 0.0
+    """contracts of the position on the exchange, signed, when an order was ahead of its fills"""
     assumed: float = 0.0
     """contracts that were booked as gone because the position showed it, without a fill"""
     assumed_side: int = 0
@@ -150,17 +152,20 @@ class State:
         )
 
     def at_risk(self, symbol: int) -> Risk:
-        """Return what the exchange has of ours on a symbol: our position, and what has traded
-        since although the list of fills does not show it yet."""
+        """Return what the exchange has of ours on a symbol: our position, or its own where orders
+        of ours explain it whose fills are not on the list yet."""
         pos = self.world.positions[symbol]
-        held = pos.side * pos.contracts
+        held = least = most = pos.side * pos.contracts
         stop, leverage = pos.stop_price, pos.leverage
         for order in self.orders.values():
             if order.told > order.filled and order.symbol == symbol and order.live:
-                held += order.request.side * (order.told - order.filled)
+                ahead = order.request.side * (order.told - order.filled)
+                least, most = least + min(ahead, 0.0), most + max(ahead, 0.0)
                 if pos.side == FLAT and order.role is Role.ENTRY:
                     stop, leverage = order.told_stop, order.request.leverage
-        if held == 0.0 or held * pos.side < 0.0:
+        if least < most:
+            held = min(max(self.guards[symbol].held, least), most)
+        if held == 0.0 or held * pos.side < 0.0 or stop == 0.0:
             return NOTHING
         return Risk(1 if held > 0.0 else -1, abs(held), stop, leverage)
 
@@ -169,7 +174,7 @@ class State:
         total = 0.0
         for order in self.orders.values():
             if order.symbol == symbol and order.role is Role.STOP and order.rests:
-                total += order.remaining
+                total += order.waiting
         return total
 
     def relock(self, symbol: int) -> None:

@@ -42,7 +42,7 @@ MISSING_READS = 3
 MISSING_MS = 30_000
 """an order is void after this many reads over this time, with an unchanged position"""
 DIFFERENT_READS = 2
-AHEAD_MS = 2_000
+AHEAD_MS = 1_000
 """so long an order may be ahead of its fills because they were read a moment earlier"""
 AWAITED_MS = 60_000
 """a fill may be that late on the exchange's list"""
@@ -137,23 +137,24 @@ def on_order_ahead(state: State, event: OrderAhead) -> list[Effect]:
     """An order of ours is ahead of its fills: what an entry has bought is put under a stop before
     they are told, when that lasts; what an exit has sold needs none any more.
 
-    While our books are flat the level of the stop is measured from the mark; a fill moves it.
+    The position says how much that is. While our books are flat the level of the stop is measured
+    from the mark; a fill moves it.
     """
     order = state.orders.get(event.client_id)
     if order is None:
         return []
-    k = order.symbol
-    if event.contracts <= order.filled:
-        order.told, order.told_since, order.told_stop = 0.0, 0, 0.0
-        return [] if state.at_risk(k).side else [cancel(o) for o in staying(state, k, Role.STOP)]
-    order.told_since = order.told_since or event.now_ms
-    if order.request.reduce_only:
-        order.told = event.contracts
+    k, ahead = order.symbol, event.contracts > order.filled
+    state.guards[k].held = event.held
+    order.told_since = (order.told_since or event.now_ms) if ahead else 0
+    if order.request.reduce_only or not ahead:
+        order.told, order.told_over = event.contracts, ahead and not event.resting
         return []
     if event.now_ms - order.told_since < AHEAD_MS:
         return []
     known, order.told = order.told, event.contracts
     order.told_stop = order.told_stop or stop_from(state, order, event.mark)
+    if not state.at_risk(k).side:  # it is gone again, and nothing cancels a stop over flat books
+        return [cancel(stop) for stop in staying(state, k, Role.STOP)]
     if known >= order.told:
         return place_stop(state, k)
     text = f"{event.client_id} has traded {order.told:g} contracts, listed are {order.filled:g}"
