@@ -226,12 +226,13 @@ def on_position_agrees(state: State, event: PositionAgrees) -> list[Effect]:
 def on_wallet_seen(state: State, event: WalletSeen) -> list[Effect]:
     """The wallet is not what our books say: a jump holds new entries until a person has looked."""
     account, watch = state.world.account, state.watch
-    ours = wallet(account)
+    ours, before = wallet(account), watch.wallet_gap
     watch.wallet_gap = event.wallet - ours
     if abs(watch.wallet_gap) <= EQUITY_JUMP * max(account.equity, 0.0):
         state.wallet_doubts = 0
         return []
-    if state.wallet_doubts == 0:
+    # One of the fills that are awaited has come: the others may be as late, too.
+    if state.wallet_doubts == 0 or (event.awaited and watch.wallet_gap != before):
         watch.wallet_since = event.now_ms
     state.wallet_doubts += 1
     lasting = lasts(event, watch.wallet_since)

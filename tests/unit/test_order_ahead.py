@@ -227,3 +227,30 @@ def test_the_wallet_of_a_sale_that_is_not_listed_is_no_jump() -> None:
     assert "transfer" not in kinds(desk.say(Command.RESUME, "looked at it"))
     assert desk.state.world.account.deposits == before
     assert Cause.EQUITY_JUMP not in desk.state.modes.causes
+
+
+def test_a_stop_that_has_traded_covers_no_more_before_its_fills_are_listed() -> None:
+    desk = Desk()
+    desk.enter()
+    target = OrderReport("t-3-target", 0, True)
+    stop = OrderReport("t-2-stop", 0, False, 4.0)  # the market gave no more
+    shown = {"t-2-stop": stop, "t-3-target": target}
+    holdings = (Holding(1, 6.0, MARK),)
+    told = seen(desk, read(desk, holdings=holdings, reports=shown, open_orders=(target,)))
+    [order] = placed(told, Role.STOP)
+    assert (order.contracts, order.price) == (6.0, desk.position.stop_price)
+    assert desk.state.guards[0].uncovered_since == desk.now
+
+
+def test_each_fill_that_is_awaited_has_its_own_minute() -> None:
+    desk, name = leaving()
+    poorer = read(desk).wallet - 200.0
+    step_s = DIFFERENT_MS // 1_000
+    sold = [OrderFilled(desk.now, name, f"s{i}", 5.0, 90.0, 0.06, 0, -1) for i in range(2)]
+    for _ in range(AWAITED_MS // DIFFERENT_MS):
+        assert show_sold(desk, name, 10.0, wallet=poorer) == []
+        desk.wait(step_s)
+    for _ in range(AWAITED_MS // DIFFERENT_MS):
+        assert show_sold(desk, name, 10.0, wallet=poorer, entries=sold[:1]) == []
+        desk.wait(step_s)
+    assert Cause.EQUITY_JUMP not in desk.state.modes.causes
