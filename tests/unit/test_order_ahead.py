@@ -232,6 +232,7 @@ def test_the_wallet_of_a_sale_that_is_not_listed_is_no_jump() -> None:
 def test_a_stop_that_has_traded_covers_no_more_before_its_fills_are_listed() -> None:
     desk = Desk()
     desk.enter()
+    desk.wait(2)
     target = OrderReport("t-3-target", 0, True)
     stop = OrderReport("t-2-stop", 0, False, 4.0)  # the market gave no more
     shown = {"t-2-stop": stop, "t-3-target": target}
