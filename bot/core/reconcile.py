@@ -236,7 +236,7 @@ def position_news(state: State, seen: Snapshot) -> Iterator[Event]:
         if same:
             if state.guards[k].differs:
                 yield PositionAgrees(now, k)
-        elif not trading(state, k):
+        elif k in late or not trading(state, k):
             yield PositionSeen(now, k, holding.side, holding.contracts, holding.mark, k in late)
 
 

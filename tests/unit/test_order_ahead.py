@@ -222,10 +222,19 @@ def test_the_wallet_of_a_sale_that_is_not_listed_is_no_jump() -> None:
     for _ in range(AWAITED_MS // DIFFERENT_MS):
         assert show_sold(desk, name, 10.0, wallet=poorer) == []
         desk.wait(DIFFERENT_MS // 1_000)
-    assert show_sold(desk, name, 10.0, wallet=poorer) == ["equity_jump"]
-    before = desk.state.world.account.deposits
+
+
+def test_a_person_who_resumes_meanwhile_accepts_no_wallet_that_a_fill_will_explain() -> None:
+    desk = Desk()
+    desk.enter()
+    poorer = read(desk).wallet - 200.0
+    seen(desk, read(desk, wallet=poorer))
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(seen(desk, read(desk, wallet=poorer))) == ["equity_jump"]
+    [way] = placed(desk.say(Command.CLOSE, "by hand", 0))
+    desk.accept("exit")
+    show_sold(desk, way.client_id, 10.0, wallet=poorer)
     assert "transfer" not in kinds(desk.say(Command.RESUME, "looked at it"))
-    assert desk.state.world.account.deposits == before
     assert Cause.EQUITY_JUMP not in desk.state.modes.causes
 
 
@@ -255,3 +264,36 @@ def test_each_fill_that_is_awaited_has_its_own_minute() -> None:
         assert show_sold(desk, name, 10.0, wallet=poorer, entries=sold[:1]) == []
         desk.wait(step_s)
     assert Cause.EQUITY_JUMP not in desk.state.modes.causes
+
+
+# Fills that are never listed.
+
+
+def test_a_person_is_called_for_an_entry_whose_fills_are_not_listed_within_a_minute(
+    desk: Desk,
+) -> None:
+    told = []
+    for _ in range(AWAITED_MS // DIFFERENT_MS + 1):
+        assert "foreign_order" not in told
+        news = show(desk)
+        if news == ["fills_late"]:
+            desk.accept("stop")
+        told += news
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert told == ["fills_late", "foreign_order"]
+    assert stops(desk)
+    assert show(desk, fills=[bought(1, 10.0)]) == ["opened"]
+
+
+def test_an_exit_whose_fills_are_not_listed_within_a_minute_is_booked_at_the_mark() -> None:
+    desk, name = leaving()
+    told = []
+    for _ in range(AWAITED_MS // DIFFERENT_MS + 1):
+        assert told == []
+        told += show_sold(desk, name, 10.0)
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert told == ["external_position_change"]
+    assert len(desk.trades) == 1
+    sold = OrderFilled(desk.now, name, "s1", 10.0, 102.0, 0.06, 0, -1)
+    assert show_sold(desk, name, 10.0, entries=(sold,)) == ["late_fill"]
+    assert desk.position.side == 0
