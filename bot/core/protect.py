@@ -183,12 +183,13 @@ def guard_positions(state: State) -> list[Effect]:
     """Check that every position is covered, and on its way out where it must go; act by the
     clock."""
     effects: list[Effect] = []
-    for k, guard in enumerate(state.guards):
-        if state.at_risk(k).side == FLAT:
+    ahead = any(order.told > order.filled for order in state.orders.values())
+    for k, pos in enumerate(state.world.positions):
+        guard = state.guards[k]
+        if (state.at_risk(k).side if ahead else pos.side) == FLAT:
             guard.uncovered_since = 0
             if guard.closing:  # an entry that is being cancelled may still trade
-                held = state.world.positions[k].side != FLAT
-                guard.closing = held or bool(state.live_orders(k, Role.ENTRY))
+                guard.closing = pos.side != FLAT or bool(state.live_orders(k, Role.ENTRY))
             continue
         effects += guard_cover(state, k)
         if state.modes.mode == FLATTEN:
