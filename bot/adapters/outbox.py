@@ -116,7 +116,7 @@ class Outbox:
             left = [name for name in begun if self.ages[name] > BEGUN_S]
             for name in (*old, *left, *names[: max(0, len(names) - MOST_FILES)]):
                 (self.folder / name).unlink(missing_ok=True)
-                self.ages.pop(name)
+                self.ages.pop(name, None)  # the oldest may be beyond the bound as well
             if self.ages:
                 self._replace(self.folder / AGES, self.ages)
 

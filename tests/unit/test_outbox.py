@@ -83,6 +83,20 @@ def test_old_messages_go_and_new_ones_are_bounded(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == MOST_FILES - 1
 
 
+def test_what_is_too_old_may_be_beyond_the_bound_too(tmp_path: Path) -> None:
+    """Nobody has fetched them for a week, and a bad hour adds more: that must not end the bot."""
+    now = 5.0
+    outbox = Outbox(tmp_path, monotonic=lambda: now)
+    for i in range(MOST_FILES):
+        (tmp_path / f"{ulid(1, i)}.json").write_text("{}")
+    outbox.prune()
+    new = tmp_path / f"{ulid(2, 0)}.json"
+    new.write_text("{}")
+    now += WEEK_S + 1.0
+    outbox.prune()
+    assert list(tmp_path.glob("*.json")) == [new]
+
+
 def test_messages_go_after_a_week_of_restarts_too(tmp_path: Path) -> None:
     message = tmp_path / f"{ulid(1, 0)}.json"
     message.write_text("{}")
