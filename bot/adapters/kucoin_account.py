@@ -7,7 +7,7 @@ is on no list is asked for by name; everything that is kept to save questions is
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from bot.adapters import kucoin_parse as parse
@@ -79,6 +79,8 @@ class AccountReader:
         """symbols that were held when positions were read last"""
         self.unasked: set[int] = set()
         """symbols that have traded while nobody looked at positions: the same"""
+        self.traded: set[int] = set()
+        """symbols that have traded and were not on the list of positions since: it may be behind"""
         self.archived_ms = 0
         """old fills are in `entries` up to here, of a read that has failed; 0 after one that has
         not: a read may not last for as long as many weeks take"""
@@ -220,30 +222,33 @@ class AccountReader:
         """Return what is held by symbol, and the names of contracts that are not configured."""
         data = await self.client.read("futuresPrivateGetPositions", {"currency": "USDT"}, weight=2)
         found, foreign = parse.positions(data, self.index)
-        await together(*(self.see_gone(k) for k in self.held_last - found.keys()))
-        self.held_last = {k for k, holding in found.items() if holding.side}
+        self.traded -= found.keys()
+        gone = tuple((self.held_last | self.traded) - found.keys())
+        there = await together(*map(self.see_gone, gone))
+        found |= {k: holding for k, holding in zip(gone, there, strict=True) if holding}
+        self.held_last = {k for k, holding in found.items() if holding.side} - self.traded
         for k, holding in found.items():
             self.marks[k] = holding.mark
             self.held.add(k)
         flat = (Holding(0, 0.0, mark) for mark in self.marks)
         return tuple(found.get(k, empty) for k, empty in enumerate(flat)), foreign
 
-    async def see_gone(self, k: int) -> None:
-        """Ask for a position that the list has no more: one that is believed to be gone loses its
-        stops. Raises UnreachableError when it is there; what says nothing of it leaves the list to
-        be believed, because a contract may be gone as well."""
-        wire = self.wires[k]
-        try:
+    async def see_gone(self, k: int) -> Holding | None:
+        """Ask for a position that the list does not have: one that is believed to be gone loses its
+        stops. Return what has just traded and is there; raise UnreachableError when another is.
+        What says nothing leaves the list to be believed: a contract may be gone as well."""
+        wire, held = self.wires[k], dict[int, Holding]()
+        with suppress(RefusedError, MalformedReplyError):
             data = await self.client.read(
                 "futuresPrivateGetPosition", {"symbol": wire}, weight=2, answers=NO_CONTRACT
             )
             held, _ = parse.positions([data], {wire: k})
-        except (RefusedError, MalformedReplyError):
-            return
-        if k in held and held[k].side:
-            raise UnreachableError(
-                f"position {wire}: {held[k].contracts:g} contracts that the list does not have"
-            )
+        if k not in held or not held[k].side:
+            self.traded.discard(k)
+            return None
+        if k in self.held_last:
+            raise UnreachableError(f"position {wire}: {held[k].contracts:g} contracts, not listed")
+        return held[k]
 
     async def wallet(self) -> float:
         """Return the money without unrealised profit, USDT."""
@@ -298,8 +303,9 @@ class AccountReader:
             asked = parse.may_be_ours(row, self.index)
             name = await self.client_id_of(order_id) if asked else order_id
             entry = parse.fill(row, self.index, "" if name == order_id else name)
-            if entry.symbol >= 0 and entry.symbol not in self.held:
-                self.unasked.add(entry.symbol)
+            if entry.symbol >= 0:
+                self.traded.add(entry.symbol)
+                self.unasked |= {entry.symbol} - self.held
             self.keep(entry)
 
     async def client_id_of(self, order_id: str) -> str:

@@ -233,6 +233,29 @@ def test_what_the_books_hold_is_asked_for_from_the_first_read_on() -> None:
         exchange.seen()
 
 
+def test_what_has_just_traded_is_held_before_the_list_of_positions_says_so() -> None:
+    """Else what an entry has bought would be booked as gone again, and would lose its stop; and a
+    read that failed would not tell of it."""
+    bought = changed(FILL, symbol="XBTUSDTM", createdAt=NOW - 1)
+    exchange = Exchange(RecentFills=[bought], Position=HELD)
+    for _ in range(2):
+        seen = exchange.seen()
+        assert (len(seen.entries), seen.holdings[0].contracts) == (1, 7.0)
+    exchange.lists["Positions"] = [HELD]
+    assert exchange.seen().holdings[0].contracts == 7.0
+    exchange.lists["Positions"] = []
+    with pytest.raises(UnreachableError, match="XBTUSDTM: 7 contracts"):
+        exchange.seen()
+
+
+def test_what_has_traded_and_is_flat_is_asked_for_once() -> None:
+    sold = changed(FILL, symbol="XBTUSDTM", createdAt=NOW - 1)
+    exchange = Exchange(RecentFills=[sold], Position=changed(HELD, currentQty=0, isOpen=False))
+    assert exchange.seen().holdings[0].side == 0
+    exchange.lists["Position"] = HELD
+    assert exchange.seen().holdings[0].side == 0
+
+
 @pytest.mark.parametrize("answer", [None, {}, [], changed(HELD, symbol="ETHUSDTM")])
 def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: Any) -> None:
     """Else a contract that is delisted, or an answer of another form, would fail every read."""

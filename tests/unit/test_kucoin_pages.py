@@ -66,7 +66,8 @@ class Exchange:
             return {"dataList": shown, "hasMore": begin + len(shown) < len(rows)}
         if name == "OrdersOrderId":
             return changed(ORDER, id=params["orderId"], clientOid="", isActive=False, status="done")
-        return {"RecentFills": [], "Positions": [], "AccountOverview": OVERVIEW}[name]
+        lists: dict[str, Any] = {"RecentFills": [], "Positions": [], "Position": {}}
+        return OVERVIEW if name == "AccountOverview" else lists[name]
 
     def snapshot(self) -> Snapshot:
         return asyncio.run(self.reader.read((), FOUNDED_MS))
