@@ -120,6 +120,7 @@ class AccountReader:
         UnreachableError : it could not be read
         """
         with self.all_or_nothing():
+            self.traded, self.held_last = self.traded | self.held_last, set()
             holdings, _ = await self.positions()
             return holdings
 
@@ -127,7 +128,7 @@ class AccountReader:
         """Return what is held and what rests, and ask for nothing else: for an emergency.
 
         Orders first: one that trades in between is seen as a position, never as nothing. What the
-        list of positions does not have is asked for by itself: a person goes by this.
+        list of positions does not have is asked for by itself and believed: a person goes by this.
 
         Raises
         ------
@@ -138,7 +139,7 @@ class AccountReader:
                 self.open_orders("futuresPrivateGetOrders", 2),
                 self.open_orders("futuresPrivateGetStopOrders", 6),
             )
-            self.held_last.update(range(len(self.wires)))
+            self.traded, self.held_last = set(range(len(self.wires))), set()
             holdings, foreign = await self.positions()
         return Exposure(holdings, (*active, *stops), foreign)
 

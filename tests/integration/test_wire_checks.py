@@ -316,6 +316,24 @@ def test_a_list_that_is_empty_takes_no_stop_away(exchange: Simulator, tmp_path: 
         assert drill.state.modes.name == "RUN"
 
 
+def test_nor_does_one_that_has_not_heard_of_an_entry_yet(
+    exchange: Simulator, tmp_path: Path
+) -> None:
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+        drill.start()
+        plan(exchange, [{**EMPTY, "path": "/api/v1/positions", "times": 0}])
+        while not drill.state.held:
+            drill.turn()
+        for _ in range(10):
+            drill.turn(2_000)
+        [k] = drill.state.held
+        plan(exchange, [])
+        drill.run_bars(1)
+        drill.check()
+        assert drill.state.covered(k) == drill.state.world.positions[k].contracts
+        assert drill.state.modes.name == "RUN"
+
+
 def test_nor_does_one_that_is_empty_at_a_start(exchange: Simulator, tmp_path: Path) -> None:
     die_in_a_position(exchange, tmp_path / "s")
     plan(exchange, [{**EMPTY, "path": "/api/v1/positions", "times": 2}])

@@ -3,6 +3,7 @@
 The real client on a real simulator over real sockets, with its fault switches.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -118,6 +119,17 @@ def test_a_position_that_is_larger_than_an_order_may_be_is_closed_in_parts(
     assert [line.split(": ")[1] for line in said] == [
         f"{n} contracts at the market" for n in (3, 3, 1)
     ]
+    assert flat(addresses)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_position_that_the_list_does_not_have_is_closed_too(
+    addresses: dict[str, Any], account: LiveAccount, first: int
+) -> None:
+    empty = {"status": 200, "body": json.dumps({"code": "200000", "data": []})}
+    fault(addresses, kind="status", path="/api/v1/positions", nth=first, times=0, **empty)
+    done = account.flatten([0], lambda text: None)
+    assert (done.left, done.orders, done.closed) == ([], 0, [COIN.symbol])
     assert flat(addresses)
 
 

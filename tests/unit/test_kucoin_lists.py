@@ -267,9 +267,18 @@ def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: 
     assert [holding.side for holding in exchange.seen().holdings] == [0]
 
 
-def test_an_emergency_calls_nothing_flat_that_only_the_list_does_not_have() -> None:
+def test_an_emergency_closes_what_only_the_list_does_not_have() -> None:
     """It has seen no list before, and "flat, verified" is the end of it."""
     exchange = Exchange(Position=HELD)
     assert asyncio.run(exchange.reader.read_holdings())[0].side == 0
-    with pytest.raises(UnreachableError, match="XBTUSDTM: 7 contracts"):
-        asyncio.run(exchange.reader.read_exposure())
+    assert asyncio.run(exchange.reader.read_exposure()).holdings[0].side == -1
+    assert asyncio.run(exchange.reader.read_holdings())[0].contracts == 7.0  # for its exit
+    exchange.lists["Position"] = changed(HELD, currentQty=0, isOpen=False)
+    assert asyncio.run(exchange.reader.read_exposure()).holdings[0].side == 0
+
+
+def test_an_emergency_closes_what_the_list_does_not_have_any_more() -> None:
+    exchange = Exchange(Positions=[HELD], Position=HELD)
+    asyncio.run(exchange.reader.read_holdings())
+    exchange.lists["Positions"] = []
+    assert asyncio.run(exchange.reader.read_holdings())[0].contracts == 7.0
