@@ -148,8 +148,8 @@ def assemble(
         tell(base.state_dir, "WARNING", "contracts_changed", text, line.clock.now())
     new = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
     if new != account:
-        account = new  # an emergency has no configuration and goes by this file
-        write_account(base.state_dir, account)
+        account = new
+        note_account(base.state_dir, account)
     world = build_world(config, account.specs, account.founded_ms)
     template = State(world, config.symbols, account.installation)
     state = base.journal.load_state(template)
@@ -230,6 +230,16 @@ def found(
     )
     write_account(base.state_dir, account)
     return account
+
+
+def note_account(folder: Path, account: AccountFile) -> None:
+    """Write how contracts and line are now: an emergency has no configuration and goes by this. A
+    full disk keeps nobody from their positions: the next start writes it."""
+    try:
+        write_account(folder, account)
+    except InputError as error:
+        log.error("account: the file stays as it was: %s", error)
+        tell(folder, "WARNING", "account_file", f"it stays as it was: {error}", account.founded_ms)
 
 
 def with_deposit(state: State, wallet: float) -> State:

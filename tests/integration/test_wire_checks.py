@@ -1,7 +1,9 @@
 """What a start of the live bot asks of the exchange, and what it does when an answer is no, another
 than before, or does not come."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,7 @@ from bot.adapters.kucoin_site import Site
 from bot.core.messages import Command, Operator
 from bot.core.modes import Cause
 from bot.shell import live_checks
+from bot.shell.account_file import read_account
 from bot.shell.exchange_line import connect
 from bot.shell.live_checks import LiveRefusedError
 from tests.support.wire import KEYS, Simulator, simulator
@@ -240,6 +243,29 @@ def test_contracts_that_changed_while_the_exchange_was_away_end_the_start(
     assert told["severity"] == "WARNING"
     assert held in told["body"]
     assert "tick=0.5" in told["body"]
+
+
+def test_contracts_that_changed_do_not_keep_a_bot_with_a_full_disk_from_its_positions(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [held] = die_in_a_position(exchange, tmp_path / "s")
+    exchange.ask("market", {"do": "tick_size", "symbol": held, "tick": 0.5})
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with closing(WireDrill(tmp_path / "s", exchange)) as drill:
+            drill.start()
+            k = drill.state.symbols.index(held)
+            assert drill.venue.specs[k].tick == 0.5
+            drill.check()
+    with closing(WireDrill(tmp_path / "s", exchange)):
+        assert told_of(tmp_path / "s", "account_file") == []  # nor could that be written
+        known = read_account(tmp_path / "s")
+    assert known is not None
+    assert known.specs[k].tick == 0.5
 
 
 # What refuses a flat account halts a bot that holds something.
