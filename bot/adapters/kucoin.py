@@ -84,8 +84,8 @@ class KucoinVenue:
         """closes the line"""
         self.synced_at = monotonic()
         self.upkeep: Future[None] | None = None
-        self.changed = ""
-        """which contract is not what it was"""
+        self.changed, self.changed_s = "", 0.0
+        """which contract is not what it was, and since when that is known (monotonic)"""
         self.monotonic = monotonic
         self.answers: deque[Event] = deque()
         self.flying: set[str] = set()
@@ -123,16 +123,23 @@ class KucoinVenue:
         return None
 
     def poll(self, until_ms: int) -> Event | None:
-        """Return the next answer, else the next bar. Never waits."""
+        """Return the next answer, else the next bar. Never waits.
+
+        Contracts that have changed end the process: not while an order is on its way, for nobody
+        may be there to see to what it trades; but soon, for with the old ones none may be taken.
+        """
         if self.due_for_upkeep():
             self.synced_at = self.monotonic()
             self.upkeep = self.wire.start(self._keep_up())
+        if self.answers:
+            return self.answers.popleft()
         if self.changed:
+            busy = self.flying or self.cancelling or self.hot
+            if busy and self.monotonic() - self.changed_s < HOT_S:
+                return None
             raise ContractsChangedError(
                 f"{self.changed}: the bot starts anew with it; positions are under their stops"
             )
-        if self.answers:
-            return self.answers.popleft()
         return self.bars_feed.poll(until_ms) if self.bars_feed is not None else None
 
     def snapshot(self, asked: tuple[str, ...], since_ms: int, now: int) -> Snapshot | None:
@@ -293,5 +300,6 @@ class KucoinVenue:
             return
         for ours, theirs in zip(self.specs, found, strict=True):
             if theirs is not None and theirs.spec != ours:
+                self.changed_s = self.monotonic()
                 self.changed = f"contract {ours.symbol} was {ours} and is {theirs.spec}"
                 self.wake()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.adapters.kucoin import KucoinVenue
+from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_bars import BarFeed, Bars
 from bot.adapters.kucoin_client import RefusedError
 from bot.adapters.kucoin_errors import Treat, Verdict
@@ -197,3 +197,25 @@ def test_the_read_after_a_cancellation_tells_of_it(desk: Desk) -> None:
     seen = desk.look("cancelled")
     assert seen is not None
     assert seen.asked == ("cancelled",)
+
+
+def test_contracts_that_have_changed_end_the_bot_when_no_order_is_on_its_way(desk: Desk) -> None:
+    """The entry trades after the process has ended, and its position has no stop."""
+    venue = desk.venue
+    venue.submit(SENT, HOUR_MS)
+    venue.changed, venue.changed_s = "contract X", venue.monotonic()
+    assert venue.poll(HOUR_MS) is None
+    desk.sent_answer = ACCEPTED
+    asyncio.run(venue._place(SENT))
+    assert type(venue.poll(HOUR_MS)) is OrderAccepted
+    assert venue.poll(HOUR_MS) is None  # what it has traded is not read yet
+    venue.hot.clear()
+    with pytest.raises(ContractsChangedError, match="contract X"):
+        venue.poll(HOUR_MS)
+
+
+def test_an_order_that_gets_no_answer_does_not_keep_a_bot_with_old_contracts(desk: Desk) -> None:
+    desk.venue.submit(SENT, HOUR_MS)
+    desk.venue.changed, desk.venue.changed_s = "contract X", desk.venue.monotonic() - 11.0
+    with pytest.raises(ContractsChangedError, match="contract X"):
+        desk.venue.poll(HOUR_MS)
