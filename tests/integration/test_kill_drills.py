@@ -21,6 +21,13 @@ from bot.adapters.paper_store import PaperStore
 from tests.support.counts import Count
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 
+STAYING = (
+    *("warmup_bars=20", 'strategies=["momentum"]', "momentum.period=8", "momentum.entry=0.1"),
+    *("momentum.exit=-100.0", "momentum.reward=10.0", "stops.min=0.05", "stops.max=0.05"),
+    "stops.trail_start=0",
+)
+"""settings of a bot that soon enters and does not leave: hours of its market pass between two
+commands"""
 FULL_MB = 32  # room for the log of a bot that has to be waited for on a busy machine
 
 
@@ -47,9 +54,13 @@ def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def in_a_position(bot: Bot) -> subprocess.Popen[str]:
-    process = bot.start()
+    process = start(bot)
     bot.until(lambda told: told["positions"])
     return process
+
+
+def start(bot: Bot) -> subprocess.Popen[str]:
+    return bot.start(*(word for setting in STAYING for word in ("--set", setting)))
 
 
 def kill(bot: Bot, how: str) -> None:
@@ -115,7 +126,7 @@ def test_dead(bot: Bot) -> None:
     process.wait()
     kill(bot, "bot dead")
     assert not any(held(bot))
-    bot.start()  # what was done without it is found and booked, and it stays flat
+    start(bot)  # what was done without it is found and booked, and it stays flat
     told = bot.status()
     assert (told["mode"], told["positions"]) == ("FLATTEN", [])
 
@@ -150,7 +161,7 @@ def test_disk_full_after_it_died(bot: Bot) -> None:
         (bot.state / "ballast").unlink()  # somebody makes room
         kill(bot, "disk full, bot dead")
         assert not any(held(bot))
-        bot.start()
+        start(bot)
         told = bot.status()
         assert (told["mode"], told["positions"]) == ("FLATTEN", [])
         bot.processes[-1].kill()
