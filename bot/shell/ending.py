@@ -20,14 +20,15 @@ REST_S = 10.0
 def unrest(state: State) -> list[str]:
     """Return what is half done, for people; nothing when the bot may end."""
     found = []
-    for k, pos in enumerate(state.world.positions):
+    for k in range(len(state.symbols)):
         live = state.live_orders(k)
         if any(order.role is Role.ENTRY for order in live):
             found.append(f"{state.symbols[k]}: an entry is on its way")
         elif not all(order.rests for order in live):
             found.append(f"{state.symbols[k]}: an order has no answer yet")
-        if pos.side != FLAT and state.covered(k) < pos.contracts:
-            found.append(f"{state.symbols[k]}: {pos.contracts:g} contracts without a stop")
+        held = state.at_risk(k).contracts
+        if state.covered(k) < held:
+            found.append(f"{state.symbols[k]}: {held:g} contracts without a stop")
     return found
 
 

@@ -335,8 +335,8 @@ class Recovery:
         end = time.monotonic() + COVER_S
         while time.monotonic() < end:
             engine.pump(clock.now())
-            held = state.held
-            if all(state.covered(k) >= state.world.positions[k].contracts for k in held):
+            symbols = range(len(state.symbols))
+            if all(state.covered(k) >= state.at_risk(k).contracts for k in symbols):
                 return
             engine.feed(Tick(max(clock.now(), state.now_ms)))
             time.sleep(0.02)

@@ -13,6 +13,7 @@ from bot.core.observations import OrderMissing
 from bot.core.reconcile import Holding, OrderReport
 from bot.core.state import DIFFERENT_MS
 from bot.core.truth import AHEAD_MS, AWAITED_MS
+from bot.shell.ending import unrest
 from tests.support.reads import kinds, read, seen
 from tests.support.states import Desk, placed
 
@@ -185,6 +186,7 @@ def test_what_is_sold_and_not_listed_is_sold_no_second_time() -> None:
     assert show_sold(desk, name, 10.0) == []
     desk.cancelled("stop")  # as an exchange does when nothing is held
     desk.cancelled("target")
+    assert unrest(desk.state) == []
     desk.effects.clear()
     assert kinds(desk.wait(30)) == []
     assert placed(desk.effects) == []
