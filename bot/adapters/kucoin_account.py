@@ -7,7 +7,7 @@ is on no list is asked for by name; everything that is kept to save questions is
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from bot.adapters import kucoin_parse as parse
@@ -24,6 +24,7 @@ RECENT_ROWS = 1_000  # and holds no more than that (KuCoin, "recent 1000 fills")
 NO_CONTRACT = ("100001", "100003", "200003")  # of a contract that is gone (reference, section 6)
 WEEK_MS = 7 * 24 * HOUR_MS  # the longest window of `fills`
 SLOW_MS = MINUTE_MS  # between two questions about funding and transfers
+FLAT = Holding(0, 0.0, 0.0)
 MOVED = 0.01  # USDT; less is rounding
 PAGE = 200
 ROWS = 100
@@ -238,14 +239,18 @@ class AccountReader:
         """Ask for a position that the list does not have: one that is believed to be gone loses its
         stops. Return what has just traded and is there; raise UnreachableError when another is.
         What says nothing leaves the list to be believed: a contract may be gone as well."""
-        wire, held = self.wires[k], dict[int, Holding]()
-        with suppress(RefusedError, MalformedReplyError):
+        wire = self.wires[k]
+        try:
             data = await self.client.read(
                 "futuresPrivateGetPosition", {"symbol": wire}, weight=2, answers=NO_CONTRACT
             )
             held, _ = parse.positions([data], {wire: k})
-        if k not in held or not held[k].side:
-            self.traded.discard(k)
+        except RefusedError:
+            held = {k: FLAT}
+        except MalformedReplyError:
+            held = {}  # it is asked for again
+        if not held.get(k, FLAT).side:
+            self.traded -= held.keys()
             return None
         if k in self.held_last:
             raise UnreachableError(f"position {wire}: {held[k].contracts:g} contracts, not listed")

@@ -256,6 +256,14 @@ def test_what_has_traded_and_is_flat_is_asked_for_once() -> None:
     assert exchange.seen().holdings[0].side == 0
 
 
+def test_what_has_traded_is_asked_for_again_after_an_answer_that_makes_no_sense() -> None:
+    bought = changed(FILL, symbol="XBTUSDTM", createdAt=NOW - 1)
+    exchange = Exchange(RecentFills=[bought], Position=changed(HELD, currentQty="many"))
+    assert exchange.seen().holdings[0].side == 0
+    exchange.lists["Position"] = HELD
+    assert exchange.seen().holdings[0].contracts == 7.0
+
+
 @pytest.mark.parametrize("answer", [None, {}, [], changed(HELD, symbol="ETHUSDTM")])
 def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: Any) -> None:
     """Else a contract that is delisted, or an answer of another form, would fail every read."""
