@@ -85,8 +85,7 @@ class AccountReader:
         self.archived_ms = 0
         """old fills are in `entries` up to here, of a read that has failed; 0 after one that has
         not: a read may not last for as long as many weeks take"""
-        self.slow_ms = 0
-        self.wallet_seen = 0.0
+        self.slow_ms, self.wallet_seen = 0, 0.0
         self.moved = True
         """the wallet was another one than before: somebody may have moved money"""
         self.missing: dict[str, int] = {}
@@ -94,17 +93,14 @@ class AccountReader:
 
     def learn(self, client_id: str, order_id: str) -> None:
         """Remember which order is which."""
-        for names, key, value in (
-            (self.order_ids, client_id, order_id),
-            (self.client_ids, order_id, client_id),
-        ):
+        both = (self.order_ids, client_id, order_id), (self.client_ids, order_id, client_id)
+        for names, key, value in both:
             names[key] = value
             if len(names) > REMEMBERED:
                 names.pop(next(iter(names)))
 
     async def read(self, asked: tuple[str, ...], since_ms: int) -> Snapshot:
-        """Return the account as it is, with the orders `asked` for and the records since
-        `since_ms`.
+        """Return the account as it is, with orders `asked` for and records since `since_ms`.
 
         Raises
         ------
@@ -122,8 +118,7 @@ class AccountReader:
         """
         with self.all_or_nothing():
             self.traded, self.held_last = self.traded | self.held_last, set()
-            holdings, _ = await self.positions()
-            return holdings
+            return (await self.positions())[0]
 
     async def read_exposure(self) -> Exposure:
         """Return what is held and what rests, and ask for nothing else: for an emergency.
