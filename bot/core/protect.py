@@ -23,7 +23,7 @@ from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Ro
 from bot.core.modes import Cause
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
 from bot.core.owners import RETIRED
-from bot.core.state import State
+from bot.core.state import DIFFERENT_MS, State
 
 RELIABLE = (Status.SENT, Status.OPEN, Status.PARTIAL)
 """a stop that is being cancelled or may be lost is not relied on"""
@@ -67,11 +67,14 @@ def staying(state: State, k: int, *roles: Role) -> list[Order]:
 
 
 def leaving(state: State, k: int) -> bool:
-    """Return whether an exit is on its way on symbol `k`; one that may be lost does not count.
+    """Return whether an exit is on its way on symbol `k`. One that may be lost does not count, nor
+    one that has ended, for so long that reads show what it has left; its fills may be awaited.
 
     Exits and stops are reduce-only: a second one in place of one that may be lost can do no harm.
     """
-    return any(o.status is not Status.UNRESOLVED for o in state.live_orders(k, Role.EXIT))
+    ended_ms = state.now_ms - DIFFERENT_MS
+    exits = [o for o in state.live_orders(k, Role.EXIT) if o.status is not Status.UNRESOLVED]
+    return any(not (o.told_over and o.told_since <= ended_ms) for o in exits)
 
 
 def cancel(order: Order) -> CancelOrder:

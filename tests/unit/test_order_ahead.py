@@ -207,6 +207,15 @@ def test_what_is_left_of_a_sale_that_is_not_listed_stays_covered() -> None:
     assert (stop.contracts, stop.price) == (6.0, desk.position.stop_price)
 
 
+def test_what_a_sale_that_is_not_listed_has_left_is_sold_too() -> None:
+    """A kill waits for no list: an exit that has ended is on its way no more."""
+    desk, name = leaving()
+    show_sold(desk, name, 4.0)
+    assert placed(desk.wait(DIFFERENT_MS // 1_000 - 1), Role.EXIT) == []
+    show_sold(desk, name, 4.0)
+    assert [o.contracts for o in placed(desk.wait(1), Role.EXIT)] == [6.0]
+
+
 def test_a_sale_that_turns_out_to_be_none_leaves_the_position_wanted_gone() -> None:
     desk, name = leaving()
     show_sold(desk, name, 10.0)
