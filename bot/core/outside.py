@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.core.kernel.accounting import book_reduce
 from bot.core.kernel.codes import EXTERNAL, FLAT, KILL, LIQUIDATION
-from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled
+from bot.core.messages import Effect, Level, Liquidated, Notice, OrderFilled, Role
 from bot.core.modes import Cause
 from bot.core.observations import Takeover
 from bot.core.orders import is_a_bots, is_ours
@@ -68,7 +68,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
     if is_assumed(state, k, event.side, event.contracts):
         return [*effects, *correct(state, k, event)]
     if not fits(state, event):
-        if k >= 0 and not event.certain and state.puzzling(event.fill_id):
+        if k >= 0 and not event.certain and overtakes(state, k, event.fill_id):
             return effects
         state.puzzles.pop(event.fill_id, None)
         effects += foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
@@ -85,6 +85,15 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         level, kind = Level.WARNING, "emergency_fill"
     notice = Notice(event.now_ms, level, kind, k, text)
     return [*effects, notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
+
+
+def overtakes(state: State, k: int, entry_id: str) -> bool:
+    """Return whether a record that does not fit is to be looked at again: it may be told before the
+    fills of an entry, and waits for one that may still trade, however long that takes."""
+    if not state.live_orders(k, Role.ENTRY):
+        return state.puzzling(entry_id)
+    state.fill_ids.pop(entry_id, None)
+    return True
 
 
 def fits(state: State, event: OrderFilled) -> bool:
@@ -116,7 +125,7 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
         return correct(state, k, event)
     pos = state.world.positions[k]
     if pos.side == FLAT or event.contracts > pos.contracts:
-        if state.puzzling(event.entry_id):
+        if overtakes(state, k, event.entry_id):
             return []
         return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
     kind, reason = "liquidated", LIQUIDATION

@@ -48,6 +48,16 @@ def sent() -> Desk:
     return desk
 
 
+def by_hand(now_ms: int, contracts: float) -> OrderFilled:
+    """Return a sale of a person."""
+    return OrderFilled(now_ms, "web-1", "w1", contracts, 100.0, 0.6, 0, -1)
+
+
+def taken_over(now_ms: int, contracts: float) -> Liquidated:
+    """Return what the exchange has taken of a profitable position."""
+    return Liquidated(now_ms, 0, contracts, 100.0, 0.6, "w1", Takeover.ADL)
+
+
 def test_a_read_that_agrees_changes_nothing() -> None:
     desk = in_a_trade()
     before = desk.state.digest()
@@ -550,6 +560,21 @@ def test_a_close_by_hand_that_overtakes_our_own_fill_is_booked_after_it() -> Non
     assert desk.position.contracts == 0.0
     assert desk.state.world.symbols[0].locked == 1
     assert desk.state.puzzles == {}
+
+
+@pytest.mark.parametrize("reduction", [by_hand, taken_over])
+def test_a_reduction_waits_for_the_fills_of_an_entry_however_late_they_are(
+    reduction: Callable[..., OrderFilled | Liquidated],
+) -> None:
+    desk = sent()
+    for _ in range(2):
+        assert desk.feed(reduction(desk.now, 10.0)) == []
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert desk.feed(reduction(desk.now, 10.0)) == []
+    desk.feed(OrderFilled(desk.now, "t-1-entry", "f1", 10.0, ENTRY_PRICE, 0.6, 0, 1))
+    assert kinds(desk.feed(reduction(desk.now, 10.0))) == ["external_position_change"]
+    assert [(trade.quantity, trade.exit_price) for trade in desk.trades] == [(10.0, 100.0)]
+    assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
 
 
 def test_a_person_who_sells_more_than_we_hold_has_closed_our_position() -> None:
