@@ -210,6 +210,8 @@ def book_entry_fill(state: State, order: Order, event: OrderFilled) -> list[Effe
     k = order.symbol
     world = state.world
     opened = world.positions[k].side == FLAT
+    if opened:
+        state.guards[k].begun_ms = order.sent_ms
     book_entry(world, k, event.now_ms, event.contracts, event.price, event.fee)
     effects = [*place_stop(state, k), *place_target(state, k)]
     if opened:

@@ -110,6 +110,7 @@ class OrderFilled:
     certain: bool = False
     """no other record can come before it (reconcile.explained)"""
     late: bool = False  # our books have the position that it led to (reconcile.is_late)
+    before: bool = False  # our position was not even asked for then (reconcile.told_now)
 
     @property
     def entry_id(self) -> str:
@@ -151,6 +152,7 @@ class Liquidated:
     fee: float
     entry_id: str = ""
     way: Takeover = Takeover.LIQUIDATION
+    before: bool = False  # as of OrderFilled
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
             return effects
         state.puzzles.pop(event.fill_id, None)
         effects += foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
-        if k < 0 or state.world.positions[k].side != -event.side:
+        if k < 0 or event.before or state.world.positions[k].side != -event.side:
             return effects
         held = state.world.positions[k].contracts
         event = replace(event, contracts=held, fee=event.fee * (held / event.contracts))
@@ -98,7 +98,7 @@ def overtakes(state: State, k: int, entry_id: str) -> bool:
 
 def fits(state: State, event: OrderFilled) -> bool:
     """Return whether a fill fits into the position on its symbol as a reduction of it."""
-    if event.symbol < 0:
+    if event.symbol < 0 or event.before:
         return False
     pos = state.world.positions[event.symbol]
     return pos.side != FLAT and pos.side == -event.side and event.contracts <= pos.contracts
@@ -124,7 +124,7 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
     if is_assumed(state, k, -state.guards[k].assumed_side, event.contracts):
         return correct(state, k, event)
     pos = state.world.positions[k]
-    if pos.side == FLAT or event.contracts > pos.contracts:
+    if pos.side == FLAT or event.before or event.contracts > pos.contracts:
         if overtakes(state, k, event.entry_id):
             return []
         return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")

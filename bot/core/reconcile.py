@@ -39,6 +39,7 @@ from bot.core.outside import fits, is_assumed
 from bot.core.state import WALLET_TOLERANCE, State
 
 type Entry = OrderFilled | FundingSettled | Liquidated | Transferred
+CLOCK_MS = 1_000  # so far our clock may be ahead of the exchange's
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,24 @@ def missed_entries(state: State, seen: Snapshot) -> Iterator[Event]:
         name = entry.client_id if isinstance(entry, OrderFilled) else ""
         early = isinstance(entry, OrderFilled) and name in puzzling and fits(state, entry)
         if entry.entry_id not in state.fill_ids and not early:
-            now = max(entry.now_ms, state.now_ms)
-            if isinstance(entry, OrderFilled):
-                yield replace(entry, now_ms=now, late=is_late(state, seen, entry))
+            told = told_now(state, entry)
+            if isinstance(told, OrderFilled):
+                yield replace(told, late=is_late(state, seen, told))
             else:
-                yield replace(entry, now_ms=now)
+                yield told
             if name and entry.entry_id in state.puzzles:
                 puzzling.add(name)
+
+
+def told_now[T: Entry](state: State, entry: T) -> T:
+    """Return a record as one of now. What others have closed before the entry of our position was
+    sent was a position of theirs, or an earlier one of ours."""
+    now = max(entry.now_ms, state.now_ms)
+    if not isinstance(entry, OrderFilled | Liquidated) or entry.symbol < 0:
+        return replace(entry, now_ms=now)
+    ours = isinstance(entry, OrderFilled) and is_ours(state.installation, entry.client_id)
+    before = not ours and entry.now_ms < state.guards[entry.symbol].begun_ms - CLOCK_MS
+    return replace(entry, now_ms=now, before=before)
 
 
 def is_late(state: State, seen: Snapshot, fill: OrderFilled) -> bool:
@@ -163,7 +175,7 @@ def explained(state: State, seen: Snapshot) -> Iterator[Event]:
         net = pos.side * pos.contracts + sum(fill.side * fill.contracts for fill in fills)
         if fills and net == holding.side * holding.contracts:
             for fill in fills:
-                yield replace(fill, now_ms=max(fill.now_ms, state.now_ms), certain=True)
+                yield replace(told_now(state, fill), certain=True)
 
 
 def order_news(state: State, order: Order, seen: Snapshot) -> Iterator[Event]:

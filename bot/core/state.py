@@ -39,6 +39,8 @@ class Guard:
     """when a stop was sent last; bounds how often a refused stop is retried"""
     last_exit_ms: int = 0
     """the same for exits"""
+    begun_ms: int = 0
+    """when the entry of the position was sent"""
     closing: bool = False
     """a person wants the position gone; until it is, a refused exit is sent again"""
     differs: int = 0

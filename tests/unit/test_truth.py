@@ -24,7 +24,7 @@ from bot.core.observations import OutcomeUnknown, Takeover, Transferred
 from bot.core.orders import Status
 from bot.core.outside import LATE_MS
 from bot.core.protect import MOST_IN_DOUBT, doubts
-from bot.core.reconcile import Holding, OrderReport, Snapshot, reconcile
+from bot.core.reconcile import CLOCK_MS, Holding, OrderReport, Snapshot, reconcile
 from bot.core.state import DIFFERENT_MS, ERROR_LOCK_MS
 from bot.core.truth import AWAITED_MS, MISSING_MS
 from tests.support.reads import kinds, read, seen
@@ -575,6 +575,32 @@ def test_a_reduction_waits_for_the_fills_of_an_entry_however_late_they_are(
     assert kinds(desk.feed(reduction(desk.now, 10.0))) == ["external_position_change"]
     assert [(trade.quantity, trade.exit_price) for trade in desk.trades] == [(10.0, 100.0)]
     assert Cause.FOREIGN_ORDER not in desk.state.modes.causes
+
+
+@pytest.mark.parametrize("contracts", [4.0, 10.0, 12.0])
+@pytest.mark.parametrize("reduction", [by_hand, taken_over])
+def test_what_others_closed_before_our_entry_was_sent_closes_nothing_of_ours(
+    reduction: Callable[..., OrderFilled | Liquidated], contracts: float
+) -> None:
+    """A person sells what they have, and before that is told for good the bot buys."""
+    desk = Desk()
+    theirs = reduction(desk.now, contracts)
+    assert kinds(seen(desk, read(desk, entries=(theirs,)))) == []
+    desk.enter()
+    for told in (["foreign_order"], []):
+        assert kinds(seen(desk, read(desk, entries=(theirs,)))) == told
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert desk.position.contracts == 10.0
+    assert desk.find("stop").status is Status.OPEN
+
+
+def test_what_others_close_as_our_entry_trades_is_ours_whatever_the_clocks_say() -> None:
+    desk = sent()
+    early = desk.now - CLOCK_MS
+    desk.fill("entry", 10.0, ENTRY_PRICE)
+    told = read(desk, entries=(by_hand(early, 10.0),), holdings=(Holding(0, 0.0, 0.0),))
+    assert "external_position_change" in kinds(seen(desk, told))
+    assert desk.position.contracts == 0.0
 
 
 def test_a_person_who_sells_more_than_we_hold_has_closed_our_position() -> None:
