@@ -123,15 +123,21 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
     k = event.symbol
     if is_assumed(state, k, -state.guards[k].assumed_side, event.contracts):
         return correct(state, k, event)
+    effects: list[Effect] = []
     pos = state.world.positions[k]
     if pos.side == FLAT or event.before or event.contracts > pos.contracts:
         if overtakes(state, k, event.entry_id):
             return []
-        return foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
+        state.puzzles.pop(event.entry_id, None)
+        effects = foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
+        if pos.side == FLAT or event.before:
+            return effects
+        fee = event.fee * (pos.contracts / event.contracts)
+        event = replace(event, contracts=pos.contracts, fee=fee)
     kind, reason = "liquidated", LIQUIDATION
     if event.way is not Takeover.LIQUIDATION:  # no decision of ours has brought it about
         kind, reason = "external_position_change", EXTERNAL
         state.rest(k, event.now_ms)
     text = f"{event.way.value} {event.contracts:g} contracts at {event.price:g}"
     notice = Notice(event.now_ms, Level.CRITICAL, kind, k, text)
-    return [notice, *reduce_outside(state, event, reason)]
+    return [*effects, notice, *reduce_outside(state, event, reason)]

@@ -230,13 +230,11 @@ def test_deleveraging_is_an_external_change_after_which_the_symbol_rests() -> No
     assert cancels(effects) == ["t-2-stop", "t-3-target"]
 
 
-@pytest.mark.parametrize("contracts", [10.0, 11.0])
-def test_liquidation_of_what_we_do_not_hold_is_foreign(contracts: float) -> None:
-    desk = in_a_trade() if contracts > 10.0 else Desk()
-    before = desk.position.contracts
-    effects = desk.liquidate(contracts, 90.0)
+def test_liquidation_of_what_we_do_not_hold_is_foreign() -> None:
+    desk = Desk()
+    effects = desk.liquidate(10.0, 90.0)
     assert [n.kind for n in notices(effects)] == ["foreign_order"]
-    assert desk.position.contracts == before
+    assert desk.position.contracts == 0.0
 
 
 def test_funding_belongs_to_the_position() -> None:

@@ -603,6 +603,17 @@ def test_what_others_close_as_our_entry_trades_is_ours_whatever_the_clocks_say()
     assert desk.position.contracts == 0.0
 
 
+def test_more_than_we_hold_that_is_taken_over_has_taken_our_position() -> None:
+    desk = in_a_trade()
+    before = equity_of(desk)
+    assert desk.feed(taken_over(desk.now, 12.0)) == []  # a fill of ours may be told before it
+    desk.wait(DIFFERENT_MS // 1_000)
+    told = kinds(desk.feed(taken_over(desk.now, 12.0)))
+    assert told == ["foreign_order", "external_position_change"]
+    assert [(trade.quantity, trade.exit_price) for trade in desk.trades] == [(10.0, 100.0)]
+    assert equity_of(desk) == pytest.approx(before - 10.0 - 0.5)  # from 101
+
+
 def test_a_person_who_sells_more_than_we_hold_has_closed_our_position() -> None:
     desk = in_a_trade()
     before = equity_of(desk)
