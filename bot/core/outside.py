@@ -67,6 +67,9 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         effects = foreign(state, event.now_ms, f"fill of another bot's order {event.client_id}")
     if is_assumed(state, k, event.side, event.contracts):
         return [*effects, *correct(state, k, event)]
+    if is_assumed(state, k, event.side, assumed := state.guards[k].assumed):
+        effects += correct(state, k, part(event, assumed))  # and the rest is news
+        event = replace(part(event, event.contracts - assumed), certain=True)
     if not fits(state, event):
         if k >= 0 and not event.certain and overtakes(state, k, event.fill_id):
             return effects
@@ -74,8 +77,7 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         effects += foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
         if k < 0 or event.before or state.world.positions[k].side != -event.side:
             return effects
-        held = state.world.positions[k].contracts
-        event = replace(event, contracts=held, fee=event.fee * (held / event.contracts))
+        event = part(event, state.world.positions[k].contracts)
     if event.client_id in state.ended:
         state.ended[event.client_id].filled += event.contracts
     state.rest(k, event.now_ms)
@@ -85,6 +87,11 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         level, kind = Level.WARNING, "emergency_fill"
     notice = Notice(event.now_ms, level, kind, k, text)
     return [*effects, notice, *reduce_outside(state, event, KILL if ours else EXTERNAL)]
+
+
+def part[T: OrderFilled | Liquidated](event: T, contracts: float) -> T:
+    """Return a part of a record, with its share of the fee."""
+    return replace(event, contracts=contracts, fee=event.fee * (contracts / event.contracts))
 
 
 def overtakes(state: State, k: int, entry_id: str) -> bool:
@@ -132,8 +139,7 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
         effects = foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
         if pos.side == FLAT or event.before:
             return effects
-        fee = event.fee * (pos.contracts / event.contracts)
-        event = replace(event, contracts=pos.contracts, fee=fee)
+        event = part(event, pos.contracts)
     kind, reason = "liquidated", LIQUIDATION
     if event.way is not Takeover.LIQUIDATION:  # no decision of ours has brought it about
         kind, reason = "external_position_change", EXTERNAL

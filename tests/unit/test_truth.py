@@ -603,6 +603,24 @@ def test_what_others_close_as_our_entry_trades_is_ours_whatever_the_clocks_say()
     assert desk.position.contracts == 0.0
 
 
+def test_a_late_sale_that_a_person_has_bought_back_in_part_is_booked_once() -> None:
+    """They sell 6 and buy 2 before either is listed: 4 are booked as gone, and then 2 more."""
+    desk = in_a_trade()
+    desk.wait(1)
+    fills = (by_hand(desk.now, 6.0), OrderFilled(desk.now, "web-2", "w2", 2.0, 100.0, 0.2, 0, 1))
+    left = (Holding(1, 6.0, 99.0),)
+    seen(desk, read(desk, holdings=left))
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert kinds(seen(desk, read(desk, holdings=left))) == ["external_position_change"]
+    before = equity_of(desk)
+    told = kinds(seen(desk, read(desk, holdings=left, entries=fills)))
+    assert told[:2] == ["late_fill", "external_position_change"]
+    assert desk.position.contracts == 4.0
+    assert desk.find("stop").rests
+    gain = 4.0 * (100.0 - 99.0) - 2.0 * (101.0 - 100.0)
+    assert equity_of(desk) == pytest.approx(before + gain - 0.6)
+
+
 def test_more_than_we_hold_that_is_taken_over_has_taken_our_position() -> None:
     desk = in_a_trade()
     before = equity_of(desk)
