@@ -56,7 +56,7 @@ class Guard:
     assumed_side: int = 0
     assumed_price: float = 0.0
     assumed_ms: int = 0
-    """of what side they were, at which price they were booked, and when"""
+    """of what side they were, at which price on average they were booked, and when last"""
 
 
 @dataclass(slots=True)

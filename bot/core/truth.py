@@ -26,7 +26,7 @@ from bot.core.observations import (
     WalletSeen,
 )
 from bot.core.orders import Order, Status, Trigger
-from bot.core.outside import foreign
+from bot.core.outside import foreign, is_assumed
 from bot.core.protect import (
     cancel,
     close_trade,
@@ -203,13 +203,14 @@ def lasts(event: PositionSeen | WalletSeen, since_ms: int) -> bool:
 
 def follow_reduction(state: State, event: PositionSeen) -> list[Effect]:
     """Book what somebody else closed, at the mark: nobody told us the price or the fee. Should its
-    fill be told after all, it corrects this."""
+    fill be told after all, it corrects this; so does that of an earlier time, which is awaited."""
     k = event.symbol
     pos, spec, guard = state.world.positions[k], state.world.specs[k], state.guards[k]
     price = event.price or state.world.symbols[k].mark  # a flat position comes without a mark
     gone = pos.contracts - event.contracts
-    guard.assumed, guard.assumed_side, guard.assumed_price = gone, pos.side, price
-    guard.assumed_ms = event.now_ms
+    known = guard.assumed if is_assumed(state, k, -pos.side, guard.assumed) else 0.0
+    guard.assumed_price = (known * guard.assumed_price + gone * price) / (known + gone)
+    guard.assumed, guard.assumed_side, guard.assumed_ms = known + gone, pos.side, event.now_ms
     book_reduce(state.world.account, pos, spec, gone, price, 0.0)
     guard.differs = 0
     state.rest(k, event.now_ms)

@@ -621,6 +621,26 @@ def test_a_late_sale_that_a_person_has_bought_back_in_part_is_booked_once() -> N
     assert equity_of(desk) == pytest.approx(before + gain - 0.6)
 
 
+def test_two_late_sales_are_both_told_of_what_is_gone() -> None:
+    """Each is followed before it is listed; the first is then no sale of what is left."""
+    desk = in_a_trade()
+    for left, mark in ((8.0, 99.0), (4.0, 98.0)):
+        for _ in range(2):
+            seen(desk, read(desk, holdings=(Holding(1, left, mark),)))
+            desk.wait(DIFFERENT_MS // 1_000)
+    assert desk.position.contracts == 4.0
+    before = equity_of(desk)
+    fills = tuple(
+        OrderFilled(desk.now, "web-1", f"w{i}", size, 97.0, 0.1, 0, -1)
+        for i, size in enumerate((4.0, 2.0))
+    )
+    held = (Holding(1, 4.0, 98.0),)
+    assert kinds(seen(desk, read(desk, holdings=held, entries=fills))) == ["late_fill"] * 2
+    assert desk.position.contracts == 4.0
+    assert desk.find("stop").rests
+    assert equity_of(desk) == pytest.approx(before - 2.0 * 2.0 - 4.0 * 1.0 - 0.2)
+
+
 def test_more_than_we_hold_that_is_taken_over_has_taken_our_position() -> None:
     desk = in_a_trade()
     before = equity_of(desk)
