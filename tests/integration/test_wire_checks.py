@@ -361,11 +361,14 @@ def test_nor_does_one_that_has_not_heard_of_an_entry_yet(
 
 
 def test_nor_does_one_that_is_empty_at_a_start(exchange: Simulator, tmp_path: Path) -> None:
+    """Nor when the fills that have led to the position are too old for the list of recent ones."""
     die_in_a_position(exchange, tmp_path / "s")
-    plan(exchange, [{**EMPTY, "path": "/api/v1/positions", "times": 2}])
+    old = {"kind": "late_fills", "ms": 86_400_000}
+    plan(exchange, [old, {**EMPTY, "path": "/api/v1/positions", "times": 2}])
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:
         drill.start()
         assert exchange.truth()["requests"]["GET /api/v1/position"] == 1
+        plan(exchange, [])
         drill.check()
 
 
