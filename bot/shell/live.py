@@ -149,7 +149,7 @@ def assemble(
     new = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
     if new != account:
         account = new
-        note_account(base.state_dir, account)
+        note_account(base.state_dir, account, line.clock.now())
     world = build_world(config, account.specs, account.founded_ms)
     template = State(world, config.symbols, account.installation)
     state = base.journal.load_state(template)
@@ -232,14 +232,14 @@ def found(
     return account
 
 
-def note_account(folder: Path, account: AccountFile) -> None:
+def note_account(folder: Path, account: AccountFile, now: int) -> None:
     """Write how contracts and line are now: an emergency has no configuration and goes by this. A
     full disk keeps nobody from their positions: the next start writes it."""
     try:
         write_account(folder, account)
     except InputError as error:
         log.error("account: the file stays as it was: %s", error)
-        tell(folder, "WARNING", "account_file", f"it stays as it was: {error}", account.founded_ms)
+        tell(folder, "WARNING", "account_file", f"it stays as it was: {error}", now)
 
 
 def with_deposit(state: State, wallet: float) -> State:
