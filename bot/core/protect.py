@@ -186,7 +186,7 @@ def guard_positions(state: State) -> list[Effect]:
     """Check that every position is covered, and on its way out where it must go; act by the
     clock."""
     effects: list[Effect] = []
-    ahead = any(order.told > order.filled for order in state.orders.values())
+    ahead = state.awaits_fills
     for k, pos in enumerate(state.world.positions):
         guard = state.guards[k]
         if (state.at_risk(k).side if ahead else pos.side) == FLAT:

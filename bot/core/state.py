@@ -153,6 +153,11 @@ class State:
             or any(guard.differs for guard in self.guards)
         )
 
+    @property
+    def awaits_fills(self) -> bool:
+        """Whether an order of ours has traded more than the list of fills shows."""
+        return any(order.told > order.filled for order in self.orders.values())
+
     def at_risk(self, symbol: int) -> Risk:
         """Return what the exchange has of ours on a symbol: our position, or its own where orders
         of ours explain it whose fills are not on the list yet."""

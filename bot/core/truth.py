@@ -251,7 +251,7 @@ def settle_wallet(state: State) -> list[Effect]:
 
     Not while a fill is awaited, which will explain it: booked twice, it would be wrong for good.
     """
-    awaited = any(order.told > order.filled for order in state.orders.values())
+    awaited = state.awaits_fills
     gap, state.watch.wallet_gap, state.wallet_doubts = state.watch.wallet_gap, 0.0, 0
     return move_money(state, gap) if gap != 0.0 and not awaited else []
 

@@ -392,13 +392,8 @@ def test_a_smaller_position_is_followed_only_when_it_lasts() -> None:
 
 def test_a_difference_that_our_books_have_moved_from_has_to_last_anew() -> None:
     """A late fill of the entry ends one doubt; a late fill of its target is the next one."""
-    desk = Desk()
-    desk.bars(101.0)
-    desk.accept("entry")
-    desk.fill("entry", 6.0, ENTRY_PRICE)
-    desk.accept("stop")
+    desk = after_a_part()
     desk.accept("target")
-    desk.cancelled("entry")
     more = read(desk, holdings=(Holding(1, 10.0, 100.0),))
     seen(desk, replace(more, asked=()))
     desk.wait(DIFFERENT_MS // 1_000)

@@ -1,6 +1,8 @@
 """What the sockets of the wire simulator refuse because it is too much."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import aiohttp
@@ -13,6 +15,20 @@ from tests.support.wire_hub import Client, refused, run, wire
 
 ORDERS = "/contractMarket/tradeOrders"
 TICKER = "/contractMarket/ticker:XBTUSDTM"
+
+
+@asynccontextmanager
+async def reader_of_the_book(server: Server) -> AsyncIterator[Client]:
+    """Start a server and yield a client that hears of every change of its book."""
+    addresses = await server.start()
+    async with aiohttp.ClientSession() as session:
+        bullet = server.wire.hub.issue(private=False, base_url=server.wire.endpoint)
+        address = f"ws{addresses['futures'][4:]}/endpoint?token={bullet['token']}"
+        client = Client(await session.ws_connect(address))
+        assert (await client.hear())["type"] == "welcome"
+        await client.subscribe("/contractMarket/level2:XBTUSDTM")
+        yield client
+    await server.stop()
 
 
 def test_topics_are_bounded() -> None:
@@ -85,20 +101,13 @@ def test_market_time_goes_no_faster_than_its_books_are_read() -> None:
         rows = [(100.0, 110.0), (110.0, 100.0)] * 10
         server = Server(options(source([100.0] * PAST + rows)))
         server.wire.hub.most_waiting = 500
-        addresses = await server.start()
-        async with aiohttp.ClientSession() as session:
-            bullet = server.wire.hub.issue(private=False, base_url=server.wire.endpoint)
-            address = f"ws{addresses['futures'][4:]}/endpoint?token={bullet['token']}"
-            client = Client(await session.ws_connect(address))
-            assert (await client.hear())["type"] == "welcome"
-            await client.subscribe("/contractMarket/level2:XBTUSDTM")
+        async with reader_of_the_book(server) as client:
             begin = server.wire.market.sequences[0]
             going = asyncio.create_task(server.wire.advance(server.wire.now() + 20 * MINUTE))
             heard = [(await client.hear())["data"]["sequence"] for _ in range(5_000)]
             assert heard == list(range(begin + 1, begin + 5_001))  # far more than are kept
             await client.socket.close()
             await going
-        await server.stop()
 
     run(scenario())
 
@@ -106,19 +115,12 @@ def test_market_time_goes_no_faster_than_its_books_are_read() -> None:
 def test_a_gap_is_one_of_the_books_own_numbers_too() -> None:
     async def scenario() -> None:
         server = Server(options(source([100.0] * PAST + [(100.0, 110.0)])))
-        addresses = await server.start()
-        async with aiohttp.ClientSession() as session:
-            bullet = server.wire.hub.issue(private=False, base_url=server.wire.endpoint)
-            address = f"ws{addresses['futures'][4:]}/endpoint?token={bullet['token']}"
-            client = Client(await session.ws_connect(address))
-            assert (await client.hear())["type"] == "welcome"
-            await client.subscribe("/contractMarket/level2:XBTUSDTM")
+        async with reader_of_the_book(server) as client:
             server.wire.faults.add({"kind": "ws_gap", "topic": "/contractMarket/level2", "nth": 2})
             going = asyncio.create_task(server.wire.advance(server.wire.now() + MINUTE))
             pushes = [await client.hear() for _ in range(4)]
             await going
             await client.socket.close()
-        await server.stop()
         numbers = [(push["sn"], push["data"]["sequence"]) for push in pushes]
         steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(numbers)]
         gap = steps[0][0]
