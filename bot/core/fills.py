@@ -22,7 +22,7 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.orders import Order, Trigger
-from bot.core.outside import book_forgotten_fill, correct, foreign, is_assumed
+from bot.core.outside import book_forgotten_fill, correct, foreign, is_assumed, overtakes
 from bot.core.protect import (
     close_trade,
     drop_older_stops,
@@ -163,12 +163,8 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
         if not order.live:
             end_order(state, order)
         return correct(state, order.symbol, event)
-    if beyond and not event.certain:
-        if state.live_orders(order.symbol, Role.ENTRY):  # its fills may come after this one
-            state.fill_ids.pop(event.fill_id, None)
-            return []
-        if state.puzzling(event.fill_id):
-            return []
+    if beyond and not event.certain and overtakes(state, order.symbol, event.fill_id):
+        return []
     state.puzzles.pop(event.fill_id, None)
     take_fill(order, event.contracts)
     state.relock(order.symbol)
@@ -191,10 +187,8 @@ def book_turn(state: State, order: Order, event: OrderFilled) -> list[Effect]:
     It waits for an entry of the position that may still trade, however long that takes.
     """
     k = order.symbol
-    if state.live_orders(k, Role.ENTRY):
-        state.fill_ids.pop(event.fill_id, None)
-        return []
-    if not event.certain and state.puzzling(event.fill_id):
+    entering = bool(state.live_orders(k, Role.ENTRY))
+    if (entering or not event.certain) and overtakes(state, k, event.fill_id):
         return []
     held = state.world.positions[k].contracts
     paid = event.fee * (held / event.contracts)
