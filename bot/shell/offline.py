@@ -19,7 +19,8 @@ from bot.core.kernel.records import World, new_world
 from bot.core.owners import read_kinds, written
 from bot.core.specs import BUILTIN
 from bot.core.state import State
-from bot.shell.status import describe, describe_trade, select
+from bot.core.summary import trade_row
+from bot.shell.status import describe, select
 
 type Plain = dict[str, Any]
 
@@ -75,7 +76,7 @@ def finished_trades(path: Path, last: int) -> list[Plain]:
     """
     with closing(JournalReader(path)) as reader, reader.at_once():
         symbols = list(reader.symbols())
-        return [describe_trade(trade, symbols) for trade in reader.trades(last)]
+        return [trade_row(trade, symbols) for trade in reader.trades(last)]
 
 
 def template(symbols: list[str], identity: Mapping[str, Any]) -> State:

@@ -16,7 +16,7 @@ from bot.adapters.systemd import Notifier
 from bot.core.errors import BotError, InputError, UnreachableError
 from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
-from bot.core.summary import RunResult
+from bot.core.summary import RunResult, trade_row
 from bot.shell.assemble import Bot, begin_run, socket_path
 from bot.shell.build import to_params, to_tiers
 from bot.shell.config import Config, trading_hash
@@ -29,7 +29,6 @@ from bot.shell.obedience import Obedience
 from bot.shell.offline import finished_trades
 from bot.shell.paper import result_of
 from bot.shell.progress import Progress, deadlines
-from bot.shell.status import describe_trade
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry, resident_bytes
 from bot.shell.terminal import Terminal
@@ -256,13 +255,13 @@ class Publisher:
         self.ready = False
         self.shown_ms = 0
         self.said = ""
-        self.trades = [describe_trade(t, self.names) for t in bot.journal.trades(SHOWN_TRADES)]
+        self.trades = [trade_row(t, self.names) for t in bot.journal.trades(SHOWN_TRADES)]
 
     def publish(self, state: State) -> None:
         """Replace the picture."""
         parts = self.parts
         record = self.engine.record
-        fresh = [describe_trade(trade, self.names) for trade in record.trades]
+        fresh = [trade_row(trade, self.names) for trade in record.trades]
         record.trades.clear()  # the journal has them
         record.daily.clear()
         self.trades = [*self.trades, *fresh][-SHOWN_TRADES:]

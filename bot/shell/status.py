@@ -7,11 +7,12 @@ Money is USDT, prices USDT per base coin, times ms UTC, drawdown and daily loss 
 from typing import Any
 
 from bot.core.kernel.accounting import wallet
-from bot.core.kernel.codes import FLAT, MODE_NAMES, REASON_NAMES, SIDE_NAMES, STRATEGY_NAMES
-from bot.core.kernel.records import Account, Position, Trade
+from bot.core.kernel.codes import FLAT, MODE_NAMES, SIDE_NAMES
+from bot.core.kernel.records import Account, Position
 from bot.core.orders import Order
 from bot.core.owners import strategy_name
 from bot.core.state import State
+from bot.core.summary import collisions_by_kind
 
 type Plain = dict[str, Any]
 
@@ -64,10 +65,7 @@ def describe(state: State) -> Plain:
         "unprotected_seconds": (state.now_ms - min(uncovered)) / 1000 if uncovered else 0.0,
         "trades": account.trades,
         "collisions": {
-            "opposite": account.collisions_opposite,
-            "owned": account.collisions_owned,
-            "cap": account.collisions_cap,
-            "correlated": account.collisions_correlated,
+            **collisions_by_kind(account),
             "unresolved": account.collisions_unresolved,
         },
     }
@@ -127,25 +125,6 @@ def describe_order(state: State, order: Order) -> Plain:
         "filled": order.filled,
         "price": request.price,
         "status": order.status.value,
-    }
-
-
-def describe_trade(trade: Trade, symbols: list[str]) -> Plain:
-    """Return a finished round trip, with the columns of the trades file."""
-    return {
-        "entry_time": trade.entry_time,
-        "exit_time": trade.exit_time,
-        "symbol": symbols[trade.symbol],
-        "strategy": STRATEGY_NAMES[trade.strategy],
-        "side": SIDE_NAMES[trade.side],
-        "contracts": trade.contracts,
-        "quantity": trade.quantity,
-        "entry_price": trade.entry_price,
-        "exit_price": trade.exit_price,
-        "fees": trade.fees,
-        "funding": trade.funding,
-        "pnl": trade.pnl,
-        "reason": REASON_NAMES[trade.reason],
     }
 
 

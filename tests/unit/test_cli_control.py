@@ -19,10 +19,11 @@ from bot.adapters.latches import Latches
 from bot.adapters.locks import InstanceLock
 from bot.core.kernel.records import Trade
 from bot.core.messages import Command, Operator, TradeClosed
+from bot.core.summary import trade_row
 from bot.shell import cli, emergency
 from bot.shell.control import Commands, Request
 from bot.shell.offline import finished_trades, run_identity
-from bot.shell.status import describe, describe_trade
+from bot.shell.status import describe
 from bot.shell.tables import LINES, painter
 from tests.support.states import Desk, make_state
 
@@ -70,7 +71,7 @@ def running(folder: Path, desk: Desk, answer: Answer | None = None) -> Iterator[
         stored=lambda last: finished_trades(folder / "journal.sqlite3", last),
     )
     symbols = list(desk.state.symbols)
-    commands.publish(describe(desk.state), [describe_trade(TRADE, symbols)] * 3)
+    commands.publish(describe(desk.state), [trade_row(TRADE, symbols)] * 3)
 
     def loop() -> None:
         while not ended.is_set():
@@ -134,7 +135,7 @@ def test_trades_are_those_of_the_journal_and_what_it_misses(
 ) -> None:
     made = [replace(TRADE, entry_time=n) for n in range(260)]
     journal(folder, desk, made[:250])
-    plain = [describe_trade(trade, list(desk.state.symbols)) for trade in made]
+    plain = [trade_row(trade, list(desk.state.symbols)) for trade in made]
     _, stored = run_json(capsys, "trades", "--last", "200")
     assert stored["trades"] == plain[50:250]
     with running(folder, desk) as commands:
@@ -174,7 +175,7 @@ def test_tables_fit_and_align(
 
 
 def test_wide_numbers_still_fit(desk: Desk) -> None:
-    wide = describe_trade(TRADE, ["DOGE-USDT-PERP"]) | {
+    wide = trade_row(TRADE, ["DOGE-USDT-PERP"]) | {
         "strategy": "ema_cross",
         "reason": "liquidation",
         "entry_price": 104_283.333,

@@ -10,9 +10,10 @@ import pytest
 from bot.core.kernel.codes import SHORT
 from bot.core.messages import Command
 from bot.core.modes import Cause
+from bot.core.summary import trade_row
 from bot.core.text import MOST_BYTES
 from bot.shell.control import LONGEST_S, PATIENCE_S, STALLED_S, Commands
-from bot.shell.status import describe, describe_trade, select
+from bot.shell.status import describe, select
 from tests.support.states import Desk, make_state
 
 
@@ -106,7 +107,7 @@ def test_trade_has_the_columns_of_the_trades_file() -> None:
     desk = Desk()
     desk.enter()
     desk.fill("stop", 10.0, 99.0)
-    told = describe_trade(desk.trades[0], list(desk.state.symbols))
+    told = trade_row(desk.trades[0], list(desk.state.symbols))
     assert (told["symbol"], told["side"], told["reason"]) == ("BTC-USDT-PERP", "long", "stop")
     assert told["pnl"] == pytest.approx(-21.0 - told["fees"])
 
