@@ -4,12 +4,12 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ops.exchange.refusal import RefusedError
 
-TOLERANCE_MS = 5_000  # between a request's timestamp and the exchange's clock
+TOLERANCE_MS = 5_000  # between a request's timestamp and a clock of the exchange
 HEADERS = ("KC-API-KEY", "KC-API-SIGN", "KC-API-TIMESTAMP", "KC-API-PASSPHRASE")
 KEY_VERSIONS = ("2", "3")  # one algorithm
 STAMP = re.compile(r"\d{1,18}", re.ASCII)
@@ -60,11 +60,12 @@ def check(
     method: str,
     target: str,
     body: bytes,
-    now: int,
+    clocks: Iterable[int],
 ) -> None:
     """Raise RefusedError when a request is not from the owner of the key.
 
-    `target` is path and query as they came, not decoded; `now` is the exchange's clock, ms.
+    `target` is path and query as they came, not decoded; `clocks` is what the exchange's clocks
+    show, ms: a request may be stamped by any of them.
     """
     if any(not headers.get(name) for name in HEADERS):
         raise RefusedError(
@@ -76,7 +77,7 @@ def check(
     if not _same(headers["KC-API-KEY"], credentials.key):
         raise RefusedError("400003", "KC-API-KEY not exists", 401)
     stamp = headers["KC-API-TIMESTAMP"]
-    if not STAMP.fullmatch(stamp) or abs(int(stamp) - now) > TOLERANCE_MS:
+    if not STAMP.fullmatch(stamp) or all(abs(int(stamp) - ms) > TOLERANCE_MS for ms in clocks):
         raise RefusedError("400002", "Invalid KC-API-TIMESTAMP", 400)
     if headers.get("KC-API-KEY-VERSION", "1") not in KEY_VERSIONS:
         raise RefusedError("400009", "Invalid KC-API-KEY-VERSION", 401)

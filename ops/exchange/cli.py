@@ -19,8 +19,10 @@ examples:
       a file with the line BTC-USDT-PERP and under it -5, -5, -5, 3: percent in each bar
 
 A client is pointed at the two addresses that are printed (futures and spot API of KuCoin); the
-third is the control endpoint. The sockets of the unified API that ccxt.pro asks for marks, funding
-and positions are at ws:// and the futures address, with /unified/futures and /unified/private.
+third is the control endpoint. Requests may be stamped by the market's time or by this host's, so
+that ccxt needs no setting for the time, whichever year is played. The sockets of the unified API
+that ccxt.pro asks for marks, funding and positions are at ws:// and the futures address, with
+/unified/futures and /unified/private.
   curl ADDRESS/control/truth
   curl ADDRESS/control/faults \\
        -d '{"faults": [{"kind": "slow_after", "role": "entry", "seconds": 15}]}'

@@ -85,14 +85,13 @@ def _handling(wire: Wire, route: Route) -> Handler:
         body = await _body(request)
         wire.limits.charge(route.pool, route.weight, wire.now())
         if route.signed:
-            now = wire.exchange_now()
             check(
                 wire.options.credentials,
                 request.headers,
                 request.method,
                 request.raw_path,
                 body,
-                now,
+                wire.clocks(),
             )
             wire.rights.check(trades=route.trades)
         params = {**request.query, **request.match_info}

@@ -5,6 +5,7 @@ played up to now; with a stepped clock, `advance` alone plays it.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -131,6 +132,11 @@ class Wire:
     def exchange_now(self) -> int:
         """Return what the exchange's clock shows: market time, and the skew that is in force."""
         return self.now() + self.faults.skew_ms
+
+    def clocks(self) -> tuple[int, int]:
+        """Return by which times a request may be stamped, ms: the exchange's clock, and this
+        host's, which a client goes by that never asks for the time. On KuCoin they are the same."""
+        return self.exchange_now(), int(time.time() * 1000) + self.faults.skew_ms
 
     def catch_up(self) -> int:
         """Play the market up to now; return the time."""

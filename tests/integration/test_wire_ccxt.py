@@ -346,6 +346,18 @@ def test_settings_and_key() -> None:
     on(market(100.0), story)
 
 
+def test_a_client_that_goes_by_its_own_clock_is_let_in() -> None:
+    async def story(client: Client) -> None:
+        ccxt = client.ccxt
+        del ccxt.milliseconds  # as it comes: the time of this host, years after the market's
+        await ccxt.load_markets(reload=True)
+        assert (await ccxt.fetch_balance())["USDT"]["total"] == 10_000.0
+        client.control("POST", "/control/faults", faults=[{"kind": "skew", "ms": 6_000}])
+        assert await client.code_of(ccxt.fetch_positions()) == "400002 InvalidNonce"
+
+    on(market(100.0), story)
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
