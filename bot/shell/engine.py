@@ -34,6 +34,8 @@ from bot.core.step import step
 from bot.shell.venue import Venue
 
 type Outcome = tuple[Event, list[Effect]]
+TOGETHER = 100
+"""bars that the indicators alone are shown, with one commit: a start must not take long"""
 LOOK_BACK_MS = HOUR_MS  # records this much older than the last read are asked for again
 
 
@@ -177,13 +179,30 @@ class Engine:
     def pump(self, until_ms: int) -> None:
         """Take everything that has happened up to `until_ms`, or until the run is to end.
 
-        One event at a time: what follows from it comes before the next is asked for.
+        One event at a time: what follows from it comes before the next is asked for. From bars that
+        only the indicators see nothing follows: a warm-up has hundreds, and many share a commit.
         """
+        seen: list[Event] = []
         with failing_as(UnreachableError, active=self.careful):
-            while not self.ending() and (event := self.venue.poll(until_ms)) is not None:
-                self.feed(event)
-                if isinstance(event, Cycle):
-                    self.after_cycle(event)
+            try:
+                while not self.ending() and (event := self.venue.poll(until_ms)) is not None:
+                    if isinstance(event, History):
+                        seen.append(event)
+                        if len(seen) == TOGETHER:
+                            self.feed_all(seen)
+                        continue
+                    self.feed_all(seen)
+                    self.feed(event)
+                    if isinstance(event, Cycle):
+                        self.after_cycle(event)
+            finally:  # the venue does not tell them again
+                self.feed_all(seen)
+
+    def feed_all(self, events: list[Event]) -> None:
+        """Feed what has been collected, and forget it, whatever comes of it."""
+        batch = events.copy()
+        events.clear()
+        self.feed(*batch)
 
     def after_cycle(self, cycle: Cycle) -> None:
         """Check the books against the venue, and keep what the summary needs."""

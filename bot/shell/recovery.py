@@ -14,13 +14,11 @@ from bot.core.market import Row
 from bot.core.messages import Command, Condition, History, Operator, Rewarm, Tick
 from bot.core.modes import Cause
 from bot.core.state import State
-from bot.shell.engine import LOOK_BACK_MS, Engine
+from bot.shell.engine import LOOK_BACK_MS, TOGETHER, Engine
 from bot.shell.venue import Venue
 
 SEQUENCE_GAP = 1_000_000
 """orders that may have gone out without being written, before the process died"""
-TOGETHER = 100
-"""missed bars that are shown with one commit: a start must not take long"""
 MOST_MISSED = 48
 """more missed bars than this: the indicators are warmed up anew (DESIGN section 5)"""
 
