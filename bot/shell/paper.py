@@ -3,6 +3,7 @@
 A run that lasts (real time, or with a state directory) is the daemon's: bot/shell/daemon.py.
 """
 
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from bot.shell.config import Config
 from bot.shell.engine import Engine
 from bot.shell.stop import Stop
 from bot.shell.terminal import Terminal
-from bot.sim.markets import MarketModel, SyntheticMarket
+from bot.sim.markets import MarketModel, MarketStream, SyntheticMarket
 from bot.sim.paper_market import PaperMarket
 
 SYNTHETIC_START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z: a run is repeated by its seed alone
@@ -57,12 +58,12 @@ def synthetic_source(config: Config, timeframe_ms: int, seed: int, bars: int | N
     )
     market = SyntheticMarket(model)
     warmup = warmup_rows(config)
-    history = list(islice(market.rows(), warmup))
+    drawn = market.rows()
+    history = list(islice(drawn, warmup))
+    begun = pickle.dumps(drawn)  # whoever begins anew does not draw the warm-up again
 
     def stream() -> Iterator[Row]:
-        rows = market.rows()
-        for _ in islice(rows, warmup):
-            pass
+        rows: MarketStream = pickle.loads(begun)
         return rows if bars is None else islice(rows, bars)
 
     return Source(

@@ -169,7 +169,9 @@ class PaperVenue(StoredVenue):
     def bars(self, after_ms: int, before_ms: int) -> list[Row]:
         """Return the rows whose bars ended in (after_ms, before_ms)."""
         timeframe_ms = self.market.timeframe_ms
-        found = []
+        found: list[Row] = []
+        if before_ms - after_ms <= timeframe_ms:  # a quick restart: nothing was missed
+            return found
         for row in nearest_stream(self.store, self.source, after_ms - timeframe_ms):
             ended = row.open_ms + timeframe_ms
             if ended >= before_ms:
