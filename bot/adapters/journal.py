@@ -246,7 +246,8 @@ class Journal:
                 )
             return
         self._next[table] = n + 1
-        self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - BOUNDS[table],))
+        if n > BOUNDS[table]:
+            self.db.execute(f"DELETE FROM {table} WHERE n <= ?", (n - BOUNDS[table],))
 
     def cut_log(self) -> None:
         """Move the write-ahead log into the file when it is large; a reader that is in the way is

@@ -68,6 +68,7 @@ CORE_FIELDS = {
 }
 ARRAYS = {"returns": "d", "samples": "q", "window_times": "q", "window_equity": "d"}
 LISTS: Mapping[str, float] = {"wishes": 0.0, "verdicts": 0}
+COMPACT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def state_parts(state: State) -> dict[str, bytes]:
@@ -91,7 +92,7 @@ def state_parts(state: State) -> dict[str, bytes]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return COMPACT.encode(value).encode()
 
 
 def restore_state(parts: Mapping[str, bytes], template: State) -> State:
