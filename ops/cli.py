@@ -5,15 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from bot.adapters.files import check_writable
-from bot.adapters.history import load_market
-from bot.adapters.trades_csv import write_trades
-from bot.shell.cli import report, run_cli
-from bot.shell.options import add_run_options, configuration, data_directories, period
+from bot.shell.cli import run_cli
+from bot.shell.options import add_run_options
 from ops.exchange.cli import add_exchange_command
-from ops.research.backtest import run_backtest
 
 EXAMPLES = """\
 examples:
@@ -61,6 +55,8 @@ def progress_bar(quiet: bool) -> Callable[[int, int], None] | None:
     """Return a progress callback when a person watches, else None."""
     if quiet or not sys.stderr.isatty():
         return None
+    from tqdm import tqdm
+
     bar = tqdm(total=0, unit="cycle", unit_scale=True, leave=False, file=sys.stderr)
 
     def update(done: int, total: int) -> None:
@@ -74,6 +70,13 @@ def progress_bar(quiet: bool) -> Callable[[int, int], None] | None:
 
 def backtest_command(args: argparse.Namespace) -> int:
     """Run one backtest; print the summary, or the result object."""
+    from bot.adapters.files import check_writable
+    from bot.adapters.history import load_market
+    from bot.adapters.trades_csv import write_trades
+    from bot.shell.cli_paper import report
+    from bot.shell.configured import configuration, data_directories, period
+    from ops.research.backtest import run_backtest
+
     for path in (args.trades, args.plot):
         if path is not None:
             check_writable(path)

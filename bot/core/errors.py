@@ -5,6 +5,8 @@ class BotError(Exception):
     """Something the bot cannot continue with. The text is written for the operator."""
 
     exit_code = 1
+    says_where = False
+    """the text has a line for each mistake, each with its own place"""
 
 
 class InputError(BotError):

@@ -7,47 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from bot.adapters.files import check_writable
-from bot.adapters.history import load_market
-from bot.adapters.trades_csv import write_trades
 from bot.adapters.voice import Voice
 from bot.core.errors import BotError, InputError
-from bot.core.kernel.codes import FLAT, SIDE_NAMES
-from bot.core.market import TIMEFRAMES_MS
-from bot.core.state import State
-from bot.core.summary import RunResult, result_object
-from bot.core.summary_text import text_summary
-from bot.shell.assemble import open_paper_bot
-from bot.shell.cli_control import add_control_commands, state_dir
-from bot.shell.cli_live import add_live_command
-from bot.shell.cli_replay import add_replay_command
-from bot.shell.config import Config, ConfigError, load_config
-from bot.shell.config_rules import is_loopback
-from bot.shell.options import (
-    add_exchange_option,
-    add_run_options,
-    configuration,
-    data_directories,
-    exchange_settings,
-    parse_duration,
-    parse_port,
-    parse_speed,
-    period,
-)
-from bot.shell.paper import (
-    Source,
-    kucoin_source,
-    new_engine,
-    recorded_source,
-    run_paper,
-    synthetic_source,
-)
-from bot.shell.service import Wish, run_service
-from bot.shell.terminal import Terminal, open_terminal
+from bot.shell.cli_control import add_control_commands
+from bot.shell.options import LIVE_STATE, add_exchange_option, add_run_options, parse_port
 
 EXAMPLES = """\
 examples:
@@ -68,6 +34,32 @@ examples:
 exit codes: 0 ok, 2 bad input, 75 try again (another bot runs, nobody answers), 77 credentials
 refused, 78 account or configuration refused (under systemd also what is bad input elsewhere),
 1 anything else
+"""
+LIVE_EXAMPLES = """\
+examples:
+  radbot live --credentials ~/.config/radbot/kucoin --override-reason "first week, 500 USDT"
+  radbot live --exchange http://127.0.0.1:8099 http://127.0.0.1:8098 --credentials DIR --yes
+                      a rehearsal against the simulator: radops exchange --help
+
+The folder of --credentials holds three files, each mode 0600: kucoin_key, kucoin_secret,
+kucoin_passphrase. The key needs the rights General and Futures and no right to withdraw.
+
+exit codes: 0 stopped in order; 2 bad input; 75 try again (another bot runs, the exchange cannot be
+reached, a contract has changed, the metrics port is taken, memory); 77 credentials missing or
+refused; 78 the account is not as live trading needs it
+"""
+REPLAY_EXAMPLES = """\
+examples:
+  radbot replay state/paper               decide every event of the journal again, and compare
+  radbot replay state/paper --last 40     and show the last 40 events with what was decided on them
+  radbot replay copy/of/state --json
+
+Reads only: it works beside a bot that runs, and on a copy. The decisions are those of this release;
+a journal that another release wrote may differ where a rule has changed.
+
+exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 3 nothing
+differs, but some old events have no stored state to begin from and were not decided again; 75 try
+again; 78 the journal is damaged, or of a newer release
 """
 REFUSED = 78
 """the exit code after which systemd does not try again (RestartPreventExitStatus)"""
@@ -144,134 +136,105 @@ def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     paper.set_defaults(run=paper_command, lasting=True)
 
 
-def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -> Source:
-    """Return the market the options ask for."""
-    market = args.market or config.paper.market
-    timeframe_ms = TIMEFRAMES_MS[config.timeframe]
-    if market != "kucoin" and args.exchange:
-        raise InputError("--exchange goes with --market kucoin")
-    if market == "replay":
-        start, end = period(args)
-        directories = data_directories(args)
-        data = load_market(directories, config.symbols, config.timeframe, start, end)
-        return recorded_source(data, f"recorded candles from {', '.join(map(str, directories))}")
-    if args.data or args.start or args.end:
-        raise InputError("--data, --start and --end go with --market replay")
-    if market == "kucoin":
-        return kucoin_source(config)
-    lasts = args.state is not None or parse_speed(str(args.speed or config.paper.speed)) is not None
-    bars = None if for_ms is None or lasts else for_ms // timeframe_ms
-    if bars is not None and bars < 1:
-        raise InputError(
-            f"for: expected at least one bar of {config.timeframe}, was {args.duration}"
-        )
-    seed = config.paper.seed if args.seed is None else args.seed
-    return synthetic_source(config, timeframe_ms, seed, bars)
+def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command that trades real money."""
+    parser = commands.add_parser(
+        "live",
+        help="trade real money on KuCoin Futures",
+        description="Trade real money on KuCoin Futures. Asks for confirmation on a terminal.",
+        epilog=LIVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
+    rules.add_argument(
+        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
+    )
+    rules.add_argument("--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d")
+    rules.add_argument("--strategies", metavar="A,B", help="trend,momentum,reversion in this order")
+    rules.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key"
+    )
+    account = parser.add_argument_group("account")
+    account.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="DIR",
+        help="folder with the API key (default: systemd's credentials)",
+    )
+    add_exchange_option(account)
+    account.add_argument(
+        "--override-reason",
+        metavar="TEXT",
+        default=os.environ.get("RADBOT_OVERRIDE_REASON"),
+        help="why this may trade without a GO verdict; logged and sent (default: "
+        "$RADBOT_OVERRIDE_REASON)",
+    )
+    account.add_argument("--yes", action="store_true", help="confirmed already; for services")
+    service = parser.add_argument_group("service")
+    service.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help=f"journal, latches, account (default: $RADBOT_STATE, else {LIVE_STATE})",
+    )
+    service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
+    service.add_argument(
+        "--metrics-port",
+        type=parse_port,
+        default=9810,
+        metavar="N",
+        help="on 127.0.0.1; 0: a free one",
+    )
+    service.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.set_defaults(run=live_command, lasting=True, balance=None)
+
+
+def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `replay`."""
+    parser = commands.add_parser(
+        "replay",
+        help="decide the events of a journal again and compare",
+        description="Decide the events of a journal again and compare what was decided.",
+        epilog=REPLAY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("state", type=Path, metavar="STATE", help="state directory of a bot")
+    parser.add_argument(
+        "--last", type=int, default=0, metavar="N", help="also show the last N events"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=replay_command)
+
+
+# What a command needs is loaded when it runs: a kill does not wait for the rest.
 
 
 def paper_command(args: argparse.Namespace) -> int:
-    """Trade on paper; print the summary, or the result object."""
-    for_ms = parse_duration(args.duration) if args.duration else None
-    config, speed = paper_pace(args)
-    source = paper_source(args, config, for_ms)
-    if speed is None and source.total is None and for_ms is None:
-        raise InputError("--speed max on the embedded market needs an end: add --for 24h")
-    if args.trades:
-        check_writable(args.trades)
-    terminal = open_terminal(source.symbols, as_json=args.json, lasting=speed is not None)
-    if not args.json:
-        print_header(config, source, speed)
-    if speed is None and args.state is None:
-        engine, market = new_engine(config, source)
-        result = run_paper(engine, market, source, terminal, for_ms)
-        state, code = engine.state, 0
-    else:
-        wish = Wish(
-            state_dir(args.state), for_ms, args.metrics_port, partial(configuration, args), speed
-        )
-        result, state, code = serve_paper(config, source, terminal, wish)
-    if args.trades:
-        write_trades(args.trades, result.trades, result.symbols)
-    report(result, config, args.json)
-    if not args.json:
-        print_open(state)
-    return code
+    """Trade on paper."""
+    from bot.shell.cli_paper import paper_command as run
+
+    return run(args)
 
 
-def paper_pace(args: argparse.Namespace) -> tuple[Config, float | None]:
-    """Return the configuration and the pace; None is virtual time.
+def live_command(args: argparse.Namespace) -> int:
+    """Trade real money."""
+    from bot.shell.cli_live import live_command as run
 
-    KuCoin's market has its own pace: real time, or that of a simulator on this machine.
-    """
-    if args.exchange:
-        args.set += exchange_settings(args.exchange)
-    config = configuration(args)
-    if (args.market or config.paper.market) != "kucoin":
-        return config, parse_speed(
-            args.speed if args.speed is not None else str(config.paper.speed)
-        )
-    if args.speed is None:
-        return config, config.exchange.speed
-    if parse_speed(args.speed) != 1.0 and not is_loopback(config.exchange.futures_url):
-        raise InputError(
-            f"speed: expected 1 on {config.exchange.futures_url}, was {args.speed}: only a "
-            "simulator on this machine runs faster (--exchange)"
-        )
-    args.set.append(f"exchange.speed={args.speed}")
-    config = configuration(args)
-    return config, config.exchange.speed
+    return run(args)
 
 
-def serve_paper(
-    config: Config, source: Source, terminal: Terminal, wish: Wish
-) -> tuple[RunResult, State, int]:
-    """Trade until stopped, and keep the run; see `run_service`."""
-    if source.identity["market"] == "kucoin":
-        from bot.shell.kucoin_paper import open_kucoin_paper  # ccxt, for those who need it
+def replay_command(args: argparse.Namespace) -> int:
+    """Decide a journal's events again."""
+    from bot.shell.cli_replay import replay_command as run
 
-        opened = partial(open_kucoin_paper, config, source, wish.state_dir)
-        return run_service(opened, config, terminal, wish)
-    durable = wish.speed is not None
-    return run_service(
-        lambda _: open_paper_bot(config, source, wish.state_dir, durable=durable, speed=wish.speed),
-        config,
-        terminal,
-        wish,
-    )
-
-
-def print_header(config: Config, source: Source, speed: float | None) -> None:
-    """Say what is about to be traded."""
-    names = " ".join(name.removesuffix("-USDT-PERP") for name in source.symbols)
-    pace = "virtual time" if speed is None else f"speed {speed:g}"
-    print(f"radbot paper: {source.label}, {names}, {config.timeframe} bars, {pace}")
-    print(f"{config.balance:,.2f} USDT, strategies {', '.join(config.strategies)}")
-    if speed is not None:
-        print("dashboard: not built yet (it will be on http://localhost:5000); Ctrl-C ends the run")
-    print(flush=True)
-
-
-def print_open(state: State) -> None:
-    """List the positions that are still open when a person stopped the run."""
-    for k, pos in enumerate(state.world.positions):
-        if pos.side != FLAT:
-            mark = state.world.symbols[k].mark
-            gain = pos.side * (mark - pos.entry_price) * pos.contracts
-            gain *= state.world.specs[k].multiplier
-            print(
-                f"open: {state.symbols[k]} {SIDE_NAMES[pos.side]} {pos.contracts:g} "
-                f"from {pos.entry_price:g}, stop {pos.stop_price:g}, {gain:+,.2f} USDT"
-            )
-
-
-def report(result: RunResult, config: Config, as_json: bool) -> None:
-    """Print the result of a run for a machine or for a person."""
-    outcome = result_object(result, {"strategies": list(config.strategies)})
-    print(json.dumps(outcome, allow_nan=False) if as_json else text_summary(outcome))
+    return run(args)
 
 
 def validate_command(args: argparse.Namespace) -> int:
     """Check a configuration file. Exit 0, or 2 with every error."""
+    from bot.shell.config import load_config
+
     try:
         config = load_config(args.file, (), os.environ)
     except InputError as error:
@@ -331,8 +294,7 @@ def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:
     code = error.exit_code
     if args.managed and code == InputError.exit_code:
         code = REFUSED
-    # A configuration has one line for each error, each with its own place.
-    text = str(error) if isinstance(error, ConfigError) else f"{prog}: {error}"
+    text = str(error) if error.says_where else f"{prog}: {error}"
     if "JOURNAL_STREAM" in os.environ and logging.getLogger().handlers:
         logging.getLogger("radbot").log(logging.CRITICAL if code else logging.INFO, text)
     else:

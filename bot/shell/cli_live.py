@@ -14,86 +14,13 @@ from bot.core.summary_text import text_summary
 from bot.shell.cli_control import operator, typed
 from bot.shell.config import Config
 from bot.shell.config_rules import is_loopback
+from bot.shell.configured import configuration, exchange_settings
 from bot.shell.credentials import load_credentials
-from bot.shell.options import (
-    add_exchange_option,
-    configuration,
-    exchange_settings,
-    parse_duration,
-    parse_port,
-)
+from bot.shell.options import LIVE_STATE, parse_duration
 from bot.shell.service import Wish, run_service
 from bot.shell.terminal import open_terminal
 
-STATE = Path("state", "live")
 WORD = "live"
-EXAMPLES = """\
-examples:
-  radbot live --credentials ~/.config/radbot/kucoin --override-reason "first week, 500 USDT"
-  radbot live --exchange http://127.0.0.1:8099 http://127.0.0.1:8098 --credentials DIR --yes
-                      a rehearsal against the simulator: radops exchange --help
-
-The folder of --credentials holds three files, each mode 0600: kucoin_key, kucoin_secret,
-kucoin_passphrase. The key needs the rights General and Futures and no right to withdraw.
-
-exit codes: 0 stopped in order; 2 bad input; 75 try again (another bot runs, the exchange cannot be
-reached, a contract has changed, the metrics port is taken, memory); 77 credentials missing or
-refused; 78 the account is not as live trading needs it
-"""
-
-
-def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command that trades real money."""
-    parser = commands.add_parser(
-        "live",
-        help="trade real money on KuCoin Futures",
-        description="Trade real money on KuCoin Futures. Asks for confirmation on a terminal.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    rules = parser.add_argument_group("rules")
-    rules.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
-    rules.add_argument(
-        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
-    )
-    rules.add_argument("--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d")
-    rules.add_argument("--strategies", metavar="A,B", help="trend,momentum,reversion in this order")
-    rules.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key"
-    )
-    account = parser.add_argument_group("account")
-    account.add_argument(
-        "--credentials",
-        type=Path,
-        metavar="DIR",
-        help="folder with the API key (default: systemd's credentials)",
-    )
-    add_exchange_option(account)
-    account.add_argument(
-        "--override-reason",
-        metavar="TEXT",
-        default=os.environ.get("RADBOT_OVERRIDE_REASON"),
-        help="why this may trade without a GO verdict; logged and sent (default: "
-        "$RADBOT_OVERRIDE_REASON)",
-    )
-    account.add_argument("--yes", action="store_true", help="confirmed already; for services")
-    service = parser.add_argument_group("service")
-    service.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help=f"journal, latches, account (default: $RADBOT_STATE, else {STATE})",
-    )
-    service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
-    service.add_argument(
-        "--metrics-port",
-        type=parse_port,
-        default=9810,
-        metavar="N",
-        help="on 127.0.0.1; 0: a free one",
-    )
-    service.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.set_defaults(run=live_command, lasting=True, balance=None)
 
 
 def live_command(args: argparse.Namespace) -> int:
@@ -113,7 +40,7 @@ def live_command(args: argparse.Namespace) -> int:
             "with --override-reason TEXT"
         )
     for_ms = parse_duration(args.duration) if args.duration else None
-    folder = args.state or Path(os.environ.get("RADBOT_STATE") or STATE)
+    folder = args.state or Path(os.environ.get("RADBOT_STATE") or LIVE_STATE)
     if not confirmed(args, config, folder, simulated):
         print("nothing was done", file=sys.stderr)
         return 2

@@ -15,37 +15,7 @@ from bot.core.errors import InputError
 from bot.shell.replay import MOST_SHOWN, Difference, Replay, describe, newest, replay
 from bot.shell.tables import moment
 
-EXAMPLES = """\
-examples:
-  radbot replay state/paper               decide every event of the journal again, and compare
-  radbot replay state/paper --last 40     and show the last 40 events with what was decided on them
-  radbot replay copy/of/state --json
-
-Reads only: it works beside a bot that runs, and on a copy. The decisions are those of this release;
-a journal that another release wrote may differ where a rule has changed.
-
-exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to replay; 3 nothing
-differs, but some old events have no stored state to begin from and were not decided again; 75 try
-again; 78 the journal is damaged, or of a newer release
-"""
 NOT_ALL = 3
-
-
-def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `replay`."""
-    parser = commands.add_parser(
-        "replay",
-        help="decide the events of a journal again and compare",
-        description="Decide the events of a journal again and compare what was decided.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("state", type=Path, metavar="STATE", help="state directory of a bot")
-    parser.add_argument(
-        "--last", type=int, default=0, metavar="N", help="also show the last N events"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=replay_command)
 
 
 def replay_command(args: argparse.Namespace) -> int:

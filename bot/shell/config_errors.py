@@ -32,6 +32,8 @@ class Problem(NamedTuple):
 class ConfigError(InputError):
     """The configuration is wrong. The text has one error per line, in the order of the lines."""
 
+    says_where = True
+
     def __init__(self, errors: Sequence[Problem]) -> None:
         super().__init__(errors)
         self.errors = list(errors)

@@ -29,7 +29,7 @@ else:  # macOS, where ru_maxrss is in bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_mb": peak / 1e6, "modules": sorted(sys.modules)}), file=sys.stderr)
 """
-IMPORT = "import bot.shell.cli"
+IMPORT = "import bot.shell.cli_paper"
 NOTHING = "pass"
 
 

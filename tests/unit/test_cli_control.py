@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,6 +29,7 @@ from bot.shell.status import describe
 from bot.shell.tables import LINES, painter
 from tests.support.states import Desk, make_state
 
+ROOT = Path(__file__).parents[2]
 type Answer = Callable[[Request], None]
 RESUME = ["resume", "--reason", "checked"]
 
@@ -555,3 +558,13 @@ def test_colours_only_for_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyP
     assert painter(screen)("x", "\x1b[31m") == "\x1b[31mx\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "")
     assert painter(screen)("x", "\x1b[31m") == "x"
+
+
+def test_a_kill_does_not_wait_for_what_only_trading_needs() -> None:
+    """To load all of it takes as long again as the rest of the command."""
+    program = "import sys, bot.shell.cli, ops.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    unwanted = {"pydantic", "ccxt", "tqdm", "numpy", "bot.shell.service", "bot.shell.config"}
+    assert unwanted & set(done.stdout.split()) == set()
