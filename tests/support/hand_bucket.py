@@ -1,7 +1,9 @@
 """The request budget of a drill, in its own time, and a client that knows who waits for it."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -60,10 +62,21 @@ class HandBucket(TokenBucket):
         self._grant()
 
 
+@cache
+def authorities() -> ssl.SSLContext:
+    """Return what ccxt makes for itself at every start: the certificates are read only once here,
+    where nothing is encrypted."""
+    return ssl.create_default_context()
+
+
 class HandClient(KucoinClient):
     """Knows whether everything that is under way waits for the budget, and so for the clock."""
 
     under_way = 0
+
+    async def open(self) -> None:
+        self.ccxt.ssl_context = authorities()
+        await super().open()
 
     async def read(self, *args: Any, **named: Any) -> Any:
         self.under_way += 1

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,26 @@ class Simulator:
         said = json.loads(line)
         self.futures, self.spot = str(said["futures"]), str(said["spot"])
         self.control, self.start_ms = str(said["control"]), int(said["now_ms"])
+        self.lines: dict[tuple[int, int], HTTPConnection] = {}
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "") -> Any:
         """Ask the control endpoint; return the answer."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.control}/control/{path}",
-            data,
-            method=method or ("GET" if data is None else "POST"),
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())
+        line = self.line()
+        line.request(method or ("GET" if data is None else "POST"), f"/control/{path}", data)
+        with line.getresponse() as answer:
+            said = answer.read()
+            assert answer.status == 200, f"{path}: {answer.status} {said!r}"
+        return json.loads(said)
+
+    def line(self) -> HTTPConnection:
+        """Return this thread's line to the control port, kept between questions; a forked process
+        has its own."""
+        asker = os.getpid(), threading.get_ident()
+        if asker not in self.lines:
+            address = self.control.removeprefix("http://")
+            self.lines[asker] = HTTPConnection(address, timeout=60)
+        return self.lines[asker]
 
     def advance(self, by_ms: int) -> int:
         """Let market time pass; return it."""
@@ -62,6 +72,8 @@ class Simulator:
         return found
 
     def close(self) -> None:
+        for line in self.lines.values():
+            line.close()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20.0)
         if self.process.stdout is not None:
