@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from bot.adapters.history import load_market
 from bot.core.market import Candles
+from bot.shell.cli import main as radbot
 from bot.sim.markets import MarketModel, SyntheticMarket
+from ops.cli import main as radops
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -204,15 +207,35 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+PROGRAMS = (
+    (radops, ["backtest"]),
+    (radbot, ["paper", "--market", "replay", "--speed", "max"]),
+)
+
+
 @pytest.mark.parametrize(("options", "said"), BAD_INPUT, ids=lambda value: str(value)[:40])
-def test_bad_input_is_refused_with_a_message(recorded: Path, options: list[str], said: str) -> None:
+def test_bad_input_is_refused_with_a_message(
+    recorded: Path,
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
     words = ["--data", str(recorded), "--symbols", "BTC-USDT-PERP", "--timeframe", "1h", *options]
-    for command in (["ops", "backtest"], ["bot", "paper", "--market", "replay", "--speed", "max"]):
-        result = run(*command, *words)
-        assert result.returncode == 2, result.stdout
-        assert said in result.stderr
-        assert "Traceback" not in result.stderr
-        assert result.stdout == ""
+    for main, command in PROGRAMS:
+        code = exit_code(main, [*command, *words])
+        told = capsys.readouterr()
+        assert (code, told.out) == (2, "")
+        assert said in told.err
+
+
+def exit_code(main: Callable[[Sequence[str]], int], words: list[str]) -> int:
+    """Return what a program ends with that is called here, without a process of its own."""
+    try:
+        return main(words)
+    except SystemExit as ended:
+        return int(ended.code)  # type: ignore[arg-type]
 
 
 BAD_CANDLES = [

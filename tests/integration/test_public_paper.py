@@ -23,8 +23,8 @@ from bot.shell.paper import new_engine, synthetic_source, warmup_rows
 from bot.shell.recovery import MOST_MISSED
 from ops.exchange.public_api import ROUTES
 from tests.support.lasting import BUSY
-from tests.support.live_processes import EAGER, told_by
-from tests.support.processes import PATIENCE_S, Bot, real_bot
+from tests.support.live_processes import EAGER
+from tests.support.processes import PATIENCE_S, Bot, real_bot, told_by
 from tests.support.public_drills import PublicDrill, public_config
 from tests.support.wire import Simulator, simulator
 from tests.support.wire_drills import plan

@@ -24,8 +24,7 @@ from bot.core.kernel.codes import REVERSAL, SIGNAL, STOP, TARGET
 from tests.support.counts import Count
 from tests.support.folder import books, check_folder, check_starts
 from tests.support.lasting import BUSY
-from tests.support.live_processes import told_by
-from tests.support.processes import PATIENCE_S, Bot, real_bot
+from tests.support.processes import PATIENCE_S, Bot, real_bot, told_by
 from tests.support.supervisor import Supervisor, Unit
 
 WATCHDOG_S, ABORT_S, RESTART_S = 3.0, 1.0, 0.1

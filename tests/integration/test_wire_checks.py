@@ -39,6 +39,7 @@ def running() -> Iterator[Simulator]:
 def exchange(running: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulator:
     """Return the simulator with a new account, at a moment when a new bot enters soon."""
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    monkeypatch.setattr(kucoin_client, "PAUSE_S", 0.01)
     running.ask("reset", STARTS[0].setting())
     return running
 

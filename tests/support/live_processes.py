@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.control_socket import ControlUnavailable, ask
-from tests.support.processes import PATIENCE_S, Bot, real_bot
+from tests.support.processes import PATIENCE_S, Bot, real_bot, told_by
 from tests.support.wire import Simulator, credentials_folder
 
 SYMBOLS = "BTC-USDT-PERP,ETH-USDT-PERP"
@@ -29,16 +28,6 @@ EAGER = (
     "timing.uncovered_close_s=19",
 )
 """settings under which a bot enters with its first bar, and stays"""
-
-
-def told_by(state: Path) -> dict[str, Any]:
-    """Return the status that the bot itself tells; empty while nobody answers."""
-    time.sleep(0.05)
-    try:
-        [answer] = ask(state / "control.sock", {"command": "status"}, 5.0)
-    except ControlUnavailable:
-        return {}
-    return answer
 
 
 class LiveBot(Bot):

@@ -11,8 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bot.adapters.control_socket import ControlUnavailable, ask
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
+
+
+def told_by(state: Path) -> dict[str, Any]:
+    """Return the status that the bot itself tells; empty while nobody answers."""
+    time.sleep(0.05)
+    try:
+        [answer] = ask(state / "control.sock", {"command": "status"}, 5.0)
+    except ControlUnavailable:
+        return {}
+    return answer
 
 
 class Bot:
@@ -40,7 +52,9 @@ class Bot:
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Start the bot and wait until it says that it is ready."""
         process = self.spawn(*more)
-        self.until(lambda told: told.get("source") == "bot" and told["ready"])
+        end = time.monotonic() + PATIENCE_S
+        while not told_by(self.state).get("ready"):
+            assert time.monotonic() < end, f"not ready in time, was {self.status()}"
         return process
 
     def spawn(
@@ -66,10 +80,11 @@ class Bot:
         return told if "positions" in told else {}
 
     def until(self, wanted: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """Ask for the status until it is as wanted."""
+        """Ask for the status until it is as wanted: the bot itself, which takes no process for each
+        question, and the command where it does not answer."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            told = self.status()
+            told = told_by(self.state) or self.status()
             if told and wanted(told):
                 return told
         raise AssertionError(f"not in time, was {self.status()}")
