@@ -7,9 +7,10 @@ WITH_ENV := sh scripts/with-env.sh
 UNIT_TESTS := $(wildcard tests/architecture tests/unit tests/property)
 INTEGRATION_TESTS := $(wildcard tests/scenario tests/contract tests/integration)
 DOCTESTS := bot ops
-# Two workers, a file at a time, in the order given; most tests wait for processes. ARGS="-n 0" does
-# without. The long files come first, so that both workers end together.
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Workers take a file at a time, in the order given; there is one more of them than cores on the
+# smallest machine, for every other second of a test is spent waiting for a process. ARGS="-n 0" does
+# without. The long files come first, so that the workers end together.
+PYTEST := $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 
