@@ -22,7 +22,7 @@ from bot.shell.account_file import read_account, write_account
 from bot.shell.control import Request
 from bot.shell.emergency_live import TRY_FOR_S
 from tests.support.counts import Count
-from tests.support.processes import ROOT
+from tests.support.processes import PATIENCE_S, ROOT
 from tests.support.wire import Simulator, credentials_folder, simulator
 from tests.support.wire_drills import WireDrill, plan
 
@@ -81,7 +81,7 @@ def command(
             break
         except subprocess.TimeoutExpired:
             continue
-    said, errors = process.communicate(timeout=5.0)
+    said, errors = process.communicate(timeout=PATIENCE_S)
     return process.returncode, json.loads(said) if said else {}, errors
 
 
@@ -166,7 +166,7 @@ def test_a_process_that_hangs_is_killed_first(exchange: Simulator, state: Path) 
     with hanging_bot(state) as hanging:
         code, told, said = command(exchange, state, "kill", "--timeout", "1", *keys(state))
         assert f"process {hanging.pid} does not answer: killing it" in said
-        assert hanging.wait(5.0) == -9
+        assert hanging.wait(PATIENCE_S) == -9
     assert (code, told["flat"]) == (0, True)
     assert flat(exchange)
 
