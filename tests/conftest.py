@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import settings
 
 # Before any test module is imported: what the developer has set must not reach a test.
 for name in list(os.environ):
-    if name.startswith("RADBOT_") or name == "TEST_MODE":
+    if name.startswith("RADBOT_") or name in ("TEST_MODE", "PYTHONDONTWRITEBYTECODE"):
         del os.environ[name]
+
+# Otherwise each of the hundreds of processes that tests start compiles the whole program anew.
+sys.dont_write_bytecode = False
 
 # A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
