@@ -5,11 +5,14 @@
 PY := .venv/bin/python
 WITH_ENV := sh scripts/with-env.sh
 UNIT_TESTS := $(wildcard tests/architecture tests/unit tests/property)
-INTEGRATION_TESTS := $(wildcard tests/scenario tests/contract tests/integration)
+LONG_TESTS := $(patsubst %,tests/integration/test_%.py,wire_faults faults live_equality crash_points \
+	thirty_days live_command wire_crash wire_emergency wire_outage)
+INTEGRATION_TESTS := $(LONG_TESTS) $(wildcard tests/scenario tests/contract) \
+	$(filter-out $(LONG_TESTS),$(sort $(wildcard tests/integration/test_*.py)))
 DOCTESTS := bot ops
 # Workers take a file at a time, in the order given; there is one more of them than cores on the
 # smallest machine, for every other second of a test is spent waiting for a process. ARGS="-n 0" does
-# without. The long files come first, so that the workers end together.
+# without. LONG_TESTS come first, so that the workers end together.
 PYTEST := $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
