@@ -22,7 +22,14 @@ from bot.core.messages import (
 )
 from bot.core.modes import Cause
 from bot.core.orders import Order, Trigger
-from bot.core.outside import book_forgotten_fill, correct, foreign, is_assumed, overtakes
+from bot.core.outside import (
+    book_forgotten_fill,
+    correct,
+    foreign,
+    is_assumed,
+    overtakes,
+    split,
+)
 from bot.core.protect import (
     close_trade,
     drop_older_stops,
@@ -155,22 +162,24 @@ def on_filled(state: State, event: OrderFilled) -> list[Effect]:
             f"{state.symbols[order.symbol]}: {order.role.value} filled {event.contracts} contracts "
             f"of the {order.remaining} that were left"
         )
+    k = order.symbol
     beyond = beyond_ours(state, order, event.contracts) > 0.0
-    if (beyond or event.late) and is_assumed(
-        state, order.symbol, order.request.side, event.contracts
-    ):
+    if (beyond or event.late) and is_assumed(state, k, order.request.side, event.contracts):
         take_fill(order, event.contracts)
         if not order.live:
             end_order(state, order)
-        return correct(state, order.symbol, event)
-    if beyond and not event.certain and overtakes(state, order.symbol, event.fill_id):
+        return correct(state, k, event)
+    known, news = split(state, k, order.request.side, event) if beyond else (None, event)
+    beyond = beyond_ours(state, order, news.contracts) > 0.0
+    if beyond and not event.certain and overtakes(state, k, event.fill_id):
         return []
     state.puzzles.pop(event.fill_id, None)
     take_fill(order, event.contracts)
-    state.relock(order.symbol)
+    state.relock(k)
     if order.role is Role.ENTRY:
         return book_entry_fill(state, order, event)
-    return book_exit_fill(state, order, event)
+    effects = correct(state, k, known) if known is not None else []
+    return [*effects, *book_exit_fill(state, order, news)]
 
 
 def take_fill(order: Order, contracts: float) -> None:

@@ -67,12 +67,12 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
         effects = foreign(state, event.now_ms, f"fill of another bot's order {event.client_id}")
     if is_assumed(state, k, event.side, event.contracts):
         return [*effects, *correct(state, k, event)]
-    if is_assumed(state, k, event.side, assumed := state.guards[k].assumed):
-        effects += correct(state, k, part(event, assumed))  # and the rest is news
-        event = replace(part(event, event.contracts - assumed), certain=True)
-    if not fits(state, event):
-        if k >= 0 and not event.certain and overtakes(state, k, event.fill_id):
-            return effects
+    known, event = split(state, k, event.side, event)
+    fitting = fits(state, event)
+    if not fitting and k >= 0 and not event.certain and overtakes(state, k, event.fill_id):
+        return effects
+    effects += correct(state, k, known) if known is not None else []
+    if not fitting:
         state.puzzles.pop(event.fill_id, None)
         effects += foreign(state, event.now_ms, f"fill of unknown order {event.client_id}")
         if k < 0 or event.before or state.world.positions[k].side != -event.side:
@@ -92,6 +92,17 @@ def book_forgotten_fill(state: State, event: OrderFilled) -> list[Effect]:
 def part[T: OrderFilled | Liquidated](event: T, contracts: float) -> T:
     """Return a part of a record, with its share of the fee."""
     return replace(event, contracts=contracts, fee=event.fee * (contracts / event.contracts))
+
+
+def split[T: OrderFilled | Liquidated](
+    state: State, k: int, side: int, event: T
+) -> tuple[T | None, T]:
+    """Return the part of a record that is the late word about contracts that were booked as gone,
+    None when no part is, and the rest of it, which is news."""
+    assumed = state.guards[k].assumed
+    if not is_assumed(state, k, side, assumed):
+        return None, event
+    return part(event, assumed), part(event, event.contracts - assumed)
 
 
 def overtakes(state: State, k: int, entry_id: str) -> bool:
@@ -128,15 +139,19 @@ def on_liquidated(state: State, event: Liquidated) -> list[Effect]:
     if not state.first_sight(event.entry_id):
         return []
     k = event.symbol
-    if is_assumed(state, k, -state.guards[k].assumed_side, event.contracts):
+    gone_side = -state.guards[k].assumed_side
+    if is_assumed(state, k, gone_side, event.contracts):
         return correct(state, k, event)
-    effects: list[Effect] = []
+    known, event = split(state, k, gone_side, event)
     pos = state.world.positions[k]
-    if pos.side == FLAT or event.before or event.contracts > pos.contracts:
-        if overtakes(state, k, event.entry_id):
-            return []
+    fitting = pos.side != FLAT and not event.before and event.contracts <= pos.contracts
+    if not fitting and overtakes(state, k, event.entry_id):
+        return []
+    effects = correct(state, k, known) if known is not None else []
+    if not fitting:
         state.puzzles.pop(event.entry_id, None)
-        effects = foreign(state, event.now_ms, f"liquidation of {event.contracts} we do not hold")
+        text = f"liquidation of {event.contracts} we do not hold"
+        effects += foreign(state, event.now_ms, text)
         if pos.side == FLAT or event.before:
             return effects
         event = part(event, pos.contracts)

@@ -249,11 +249,20 @@ def settle_wallet(state: State) -> list[Effect]:
     """Book what a person has looked at and accepts: the difference of the wallet becomes a
     transfer. Without this the doubt would come back with the next read.
 
-    Not while a fill is awaited, which will explain it: booked twice, it would be wrong for good.
+    Not while a fill is awaited, of ours or of what others have closed, which will explain it:
+    booked twice, it would be wrong for good.
     """
-    awaited = state.awaits_fills
+    awaited = state.awaits_fills or any(
+        is_assumed(state, k, -guard.assumed_side, guard.assumed)
+        for k, guard in enumerate(state.guards)
+    )
     gap, state.watch.wallet_gap, state.wallet_doubts = state.watch.wallet_gap, 0.0, 0
-    return move_money(state, gap) if gap != 0.0 and not awaited else []
+    if gap == 0.0:
+        return []
+    if not awaited:
+        return move_money(state, gap)
+    text = f"{gap:+,.2f} USDT of the wallet are not booked: a fill is awaited that may explain them"
+    return [Notice(state.now_ms, Level.WARNING, "equity_jump", -1, text)]
 
 
 def on_transferred(state: State, event: Transferred) -> list[Effect]:

@@ -20,7 +20,13 @@ from bot.core.messages import (
     Role,
 )
 from bot.core.modes import Cause
-from bot.core.observations import OutcomeUnknown, Takeover, Transferred
+from bot.core.observations import (
+    OrderAhead,
+    OutcomeUnknown,
+    PositionSeen,
+    Takeover,
+    Transferred,
+)
 from bot.core.orders import Status
 from bot.core.outside import LATE_MS
 from bot.core.protect import MOST_IN_DOUBT, doubts
@@ -450,6 +456,81 @@ def test_the_late_word_of_a_takeover_is_not_booked_twice() -> None:
     assert desk.position.contracts == 6.0
 
 
+def test_the_late_word_of_a_takeover_that_took_more_than_was_seen_is_booked_whole() -> None:
+    """It is told as one; four of it were booked when the position showed that they had gone."""
+    desk = followed(Holding(1, 6.0, 99.0))
+    before = equity_of(desk)
+    taken = taken_over(desk.now, 10.0)
+    assert kinds(desk.feed(taken)) == ["late_fill", "external_position_change"]
+    assert desk.position.contracts == 0.0
+    assert desk.state.modes.causes == {}
+    gain = 4.0 * (100.0 - 99.0) - 6.0 * (101.0 - 100.0)
+    assert equity_of(desk) == pytest.approx(before + gain - taken.fee)
+
+
+def closed_and_listed_in_parts() -> Desk:
+    """Return a desk whose position was found gone when five of its ten contracts were listed."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    desk.fill("entry", 5.0, ENTRY_PRICE)
+    name = desk.find("entry").request.client_id
+    for awaited_s in (AWAITED_MS // 1_000, 0):
+        desk.feed(OrderAhead(desk.now, name, 10.0, False, 0.0, 99.0))
+        desk.feed(PositionSeen(desk.now, 0, 0, 0.0, 99.0, awaited=True))
+        desk.wait(awaited_s)
+    assert desk.position.contracts == 0.0
+    return desk
+
+
+@pytest.mark.parametrize("record", [by_hand, taken_over])
+def test_what_is_news_in_a_late_word_waits_for_the_fills_of_an_entry(
+    record: Callable[[int, float], OrderFilled | Liquidated],
+) -> None:
+    desk = closed_and_listed_in_parts()
+    before = equity_of(desk)
+    closed = record(desk.now, 10.0)
+    assert desk.feed(closed) == []
+    desk.wait(DIFFERENT_MS // 1_000)
+    assert desk.feed(replace(closed, now_ms=desk.now)) == []
+    opened = desk.fill("entry", 5.0, ENTRY_PRICE)
+    assert kinds(opened) == ["opened"]
+    told = kinds(desk.feed(replace(closed, now_ms=desk.now)))
+    assert told == ["late_fill", "external_position_change"]
+    assert desk.position.contracts == 0.0
+    assert desk.state.modes.causes == {}
+    paid = closed.fee + 5.0 * ENTRY_PRICE * 0.0006
+    gain = 5.0 * (100.0 - 99.0) - 5.0 * (ENTRY_PRICE - 100.0)
+    assert equity_of(desk) == pytest.approx(before + gain - paid)
+
+
+def test_a_late_fill_of_our_stop_that_closed_more_than_was_seen_is_booked_whole() -> None:
+    """All ten were under it before half of the entry was listed."""
+    desk = Desk()
+    desk.bars(101.0)
+    desk.accept("entry")
+    name = desk.find("entry").request.client_id
+    for _ in range(2):
+        desk.feed(OrderAhead(desk.now, name, 10.0, False, 10.0, 101.0))
+        desk.wait(1)
+    stop = desk.find("stop").request
+    desk.accept("stop")
+    desk.fill("entry", 5.0, ENTRY_PRICE)
+    for awaited_s in (AWAITED_MS // 1_000, 0):
+        desk.feed(OrderAhead(desk.now, stop.client_id, 10.0, False, 0.0, 99.0))
+        desk.feed(PositionSeen(desk.now, 0, 0, 0.0, 99.0, awaited=True))
+        desk.wait(awaited_s)
+    desk.fill("entry", 5.0, ENTRY_PRICE)
+    before = equity_of(desk)
+    sold = OrderFilled(desk.now, stop.client_id, "s1", 10.0, 98.0, 0.6, 0, -1)
+    assert kinds(desk.feed(sold)) == ["late_fill"]
+    assert desk.position.contracts == 0.0
+    assert [trade.quantity for trade in desk.trades] == [5.0, 5.0]
+    gain = 5.0 * (98.0 - 99.0) + 5.0 * (98.0 - 101.0)  # from the price of the last bar
+    assert equity_of(desk) == pytest.approx(before + gain - 0.6)
+    assert desk.state.modes.causes == {}
+
+
 STOPPED: dict[str, object] = {
     "holdings": (Holding(0, 0.0, 0.0),),
     "reports": {"t-2-stop": OrderReport("t-2-stop", 0, False, 10.0)},
@@ -724,6 +805,34 @@ def test_a_person_who_resumes_accepts_the_wallet_as_it_is() -> None:
     desk.wait(60)
     assert seen(desk, read(desk, wallet=ours + 50.0)) == []
     assert desk.state.modes.causes == {}
+
+
+def test_a_person_who_resumes_accepts_no_wallet_that_a_late_sale_will_explain() -> None:
+    """They have sold at 106, it was booked at 100, and they resume before the sale is listed."""
+    desk = in_a_trade()
+    richer = read(desk).wallet + 10.0 * (106.0 - ENTRY_PRICE)
+    sold = {"holdings": (Holding(0, 0.0, 100.0),), "wallet": richer}
+    for _ in range(3):
+        seen(desk, read(desk, **sold))
+        desk.wait(DIFFERENT_MS // 1_000)
+    seen(desk, read(desk, **sold))
+    assert Cause.EQUITY_JUMP in desk.state.modes.causes
+    assert kinds(desk.say(Command.RESUME, "it was me"))[:2] == ["operator", "equity_jump"]
+    assert Cause.EQUITY_JUMP not in desk.state.modes.causes
+    listed = OrderFilled(desk.now, "web-1", "w1", 10.0, 106.0, 0.0, 0, -1)
+    assert kinds(seen(desk, read(desk, **sold, entries=(listed,)))) == ["late_fill"]
+    assert read(desk).wallet == pytest.approx(richer)
+
+
+def test_a_wallet_that_no_late_sale_has_explained_in_time_is_accepted() -> None:
+    desk = followed(Holding(1, 6.0, 100.0))
+    desk.wait(LATE_MS // 1_000)
+    richer = read(desk).wallet + 50.0
+    for _ in range(2):
+        seen(desk, read(desk, holdings=(Holding(1, 6.0, 100.0),), wallet=richer))
+        desk.wait(DIFFERENT_MS // 1_000)
+    assert "transfer" in kinds(desk.say(Command.RESUME, "nothing was listed"))
+    assert read(desk).wallet == pytest.approx(richer)
 
 
 def test_a_position_that_is_not_configured_is_foreign() -> None:
