@@ -27,7 +27,10 @@ MOST_SHARE = 10.0  # of a position that a person closes
 FAR = 0.5  # of the mark: where a foreign order never trades
 
 DEEDS = ("close", "liquidate", "adl", "rest", "enter", "transfer", "cancel")
-CHANGES = ("pause", "resume", "delist", "tick_size", "account", "margin_mode", "position_mode")
+CHANGES = (
+    "pause", "resume", "delist", "tick_size", "account", "margin_mode", "position_mode",
+    "largest_order",
+)  # fmt: skip
 RIGHTS = ("withdrawal", "futures", "address")
 
 type Action = Callable[[Wire, dict[str, Any]], Awaitable[Any]]
@@ -199,6 +202,8 @@ async def change_market(wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
             _delist(wire, _symbol(wire, body))
         case "tick_size":
             market.set_tick(_symbol(wire, body), _number(body, "tick"))
+        case "largest_order":
+            market.set_largest_order(_symbol(wire, body), _number(body, "contracts"))
         case "account":
             wire.account_mode = _one_of(body, "mode", ("UNIFIED", "CLASSIC"))
         case "margin_mode":

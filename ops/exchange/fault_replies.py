@@ -92,6 +92,18 @@ def blanked(data: Any, named: Collection[str], rng: Random) -> Any:
     return {name: None if name in lost else value for name, value in filled.items()}
 
 
+def blanked_of(data: Any, symbol: str, named: Collection[str], rng: Random) -> Any:
+    """Return a copy of a JSON value in which only the objects of one contract are `blanked`; ""
+    means all of it."""
+    if not symbol or (isinstance(data, dict) and data.get("symbol") == symbol):
+        return blanked(data, named, rng)
+    if isinstance(data, list):
+        return [blanked_of(item, symbol, named, rng) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return {name: blanked_of(value, symbol, named, rng) for name, value in data.items()}
+
+
 def drawn[K: (str, int)](data: dict[K, Any], rng: Random) -> list[K]:
     """Return a third of the names of plain values, at least one where there is one."""
     names = sorted(name for name, value in data.items() if not isinstance(value, dict | list))

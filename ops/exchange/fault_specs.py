@@ -54,7 +54,8 @@ REQUEST_KINDS = {
     "slow_before": _of_requests("seconds"),  # waits, then processes
     "slow_after": _of_requests("seconds"),  # processes, then waits
     "null": _of_requests(),  # processed, but `data` is null
-    "null_fields": _of_requests(may=("fields",)),  # processed; default: a third of the fields
+    # processed; default: a third of the fields, of every contract
+    "null_fields": _of_requests(may=("fields", "symbol")),
 }
 # What happens to a push, which counts when somebody listens.
 PUSH_KINDS = {
@@ -126,6 +127,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "code": (_code, "up to nine digits"),
     "msg": (lambda value: isinstance(value, str), "text"),
     "fields": (_names, "a list of names"),
+    "symbol": (lambda value: isinstance(value, str) and bool(value), "KuCoin's name of a contract"),
     "ms": (_whole(-MOST_SKEW_MS, MOST_SKEW_MS), f"whole milliseconds up to {MOST_SKEW_MS}"),
 }
 

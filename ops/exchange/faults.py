@@ -195,7 +195,10 @@ class Faults:
                 return replies.altered(reply, lambda data: None)
             case "null_fields":
                 named, rng = spec.get("fields", ()), self.random(fault)
-                return replies.altered(reply, lambda data: replies.blanked(data, named, rng))
+                symbol = spec.get("symbol", "")
+                return replies.altered(
+                    reply, lambda data: replies.blanked_of(data, symbol, named, rng)
+                )
         return reply
 
 

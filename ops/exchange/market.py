@@ -234,6 +234,12 @@ class Market:
         spec = self.exchange.specs[k]
         spec.tick, spec.ticks_per_unit = tick, ticks_per_unit(tick)
 
+    def set_largest_order(self, k: int, contracts: float) -> None:
+        """Change how many contracts of a symbol fit into one order at the market."""
+        if not 1.0 <= contracts < 1e6 or contracts != int(contracts):
+            raise InputError(f"contracts: expected a whole number from 1, was {contracts!r}")
+        self.exchange.specs[k].max_contracts = contracts
+
 
 def next_settlement(now: int) -> int:
     """Return the next funding time: 00, 08 and 16 o'clock UTC."""

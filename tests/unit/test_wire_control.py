@@ -255,6 +255,16 @@ def test_a_new_tick_is_a_new_grid() -> None:
             change(desk, "tick_size", symbol=BTC, tick=tick)
 
 
+def test_the_largest_order_may_be_lowered() -> None:
+    desk = Desk(100.0)
+    change(desk, "largest_order", symbol=BTC, contracts=3)
+    assert desk.refused(size=4) == "100001"
+    desk.trade(size=3)
+    for contracts in (0, 1.5, "x"):
+        with pytest.raises(InputError, match="contracts: expected"):
+            change(desk, "largest_order", symbol=BTC, contracts=contracts)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
