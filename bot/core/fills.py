@@ -1,5 +1,6 @@
 """What the exchange reports about our orders and positions, booked into state."""
 
+import math
 from dataclasses import replace
 
 from bot.core.errors import InvariantError
@@ -33,6 +34,7 @@ from bot.core.outside import (
 from bot.core.protect import (
     close_trade,
     drop_older_stops,
+    exit_order,
     forget,
     place_stop,
     place_target,
@@ -262,7 +264,9 @@ def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effec
     spec, fee = state.world.specs[k], event.fee * (ours / event.contracts)
     book_reduce(state.world.account, pos, spec, ours, event.price, fee)
     if pos.contracts > 0.0:
-        return effects
+        part = order.role is Role.EXIT and order.request.contracts == math.floor(spec.max_contracts)
+        rest = part and not order.live
+        return [*effects, *exit_order(state, k, order.reason)] if rest else effects
     effects += close_trade(state, k, event.now_ms, order.reason)
     if reverse != FLAT and order.role is Role.EXIT:
         want_reference_entry(state.world, k, event.now_ms, reverse)

@@ -6,6 +6,8 @@ instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s t
 closed (both are parameters).
 """
 
+import math
+
 from bot.core.kernel.accounting import finish_trade
 from bot.core.kernel.codes import (
     ENTRY,
@@ -90,8 +92,9 @@ def forget(state: State, order: Order) -> None:
 
 
 def exit_order(state: State, k: int, reason: int) -> list[Effect]:
-    """Leave the position on symbol `k` at the market, unless an exit is on its way already."""
-    held = state.at_risk(k)
+    """Leave the position on symbol `k` at the market, unless an exit is on its way already. What
+    is more than one order may have follows when that has traded."""
+    held, largest = state.at_risk(k), math.floor(state.world.specs[k].max_contracts)
     if held.side == FLAT or leaving(state, k):
         return []
     intent = state.world.intents[k]
@@ -99,9 +102,8 @@ def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     intent.side = held.side
     intent.reason = reason
     state.guards[k].last_exit_ms = state.now_ms
-    return [
-        send(state, k, Role.EXIT, -held.side, held.contracts, 0.0, reason, leverage=held.leverage)
-    ]
+    contracts = min(held.contracts, float(largest)) if largest else held.contracts
+    return [send(state, k, Role.EXIT, -held.side, contracts, 0.0, reason, leverage=held.leverage)]
 
 
 def has_stop(state: State, k: int) -> bool:

@@ -1,6 +1,8 @@
 """`core.step` and its promise: a position rests under an acknowledged stop of its size, or goes."""
 
-from bot.core.messages import Condition, Level, OrderRejected, Role
+import pytest
+
+from bot.core.messages import Command, Condition, Level, OrderRejected, Role
 from bot.core.modes import Cause
 from tests.support.states import Desk, cancels, eager_params, make_state, notices, placed
 
@@ -198,6 +200,24 @@ def test_a_refused_exit_is_tried_again_after_a_second_and_not_at_once() -> None:
     # At once would be a loop as fast as the exchange can refuse.
     assert placed(desk.reject("exit"), Role.EXIT) == []
     assert [o.role for o in placed(desk.wait(1)) if o.role is Role.EXIT] == [Role.EXIT]
+
+
+def test_an_exit_is_never_larger_than_an_order_may_be_and_the_rest_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The largest order may be lowered below what is held."""
+    desk = in_a_trade()
+    monkeypatch.setattr(desk.state.world.specs[0], "max_contracts", 4.5)
+    sizes = []
+    effects = desk.say(Command.CLOSE, "drill", 0)
+    while placed(effects, Role.EXIT):
+        [part] = placed(effects, Role.EXIT)
+        sizes.append(part.contracts)
+        half = part.contracts / 2.0
+        assert placed(desk.fill("exit", half, 101.0), Role.EXIT) == []
+        effects = desk.fill("exit", half, 101.0)
+    assert sizes == [4.0, 4.0, 2.0]
+    assert desk.position.contracts == 0.0
 
 
 def test_a_reduce_only_order_refused_after_the_position_is_gone_is_no_error() -> None:
