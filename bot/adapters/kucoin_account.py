@@ -6,9 +6,10 @@ is on no list is asked for by name; everything that is kept to save questions is
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
@@ -19,6 +20,7 @@ from bot.core.errors import UnreachableError
 from bot.core.market import HOUR_MS, MINUTE_MS
 from bot.core.reconcile import Entry, Holding, OrderReport, Snapshot
 
+log = logging.getLogger("radbot.exchange")
 RECENT_MS = 23 * HOUR_MS  # `recentFills` goes back 24 h and is fresher than `fills`
 RECENT_ROWS = 1_000  # and holds no more than that (KuCoin, "recent 1000 fills")
 NO_CONTRACT = ("100001", "100003", "200003")  # of a contract that is gone (reference, section 6)
@@ -41,16 +43,6 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     except* Exception as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
-
-
-class Exposure(NamedTuple):
-    """What an account has at risk: positions by symbol, and every open order, stops included."""
-
-    holdings: tuple[Holding, ...]
-    orders: tuple[OrderReport, ...]
-    """of which those in contracts that are not configured have symbol -1"""
-    foreign: tuple[str, ...]
-    """contracts that are held and not configured"""
 
 
 class AccountReader:
@@ -88,6 +80,8 @@ class AccountReader:
         self.slow_ms, self.wallet_seen = 0, 0.0
         self.moved = True
         """the wallet was another one than before: somebody may have moved money"""
+        self.odd_fills = 0
+        """the most fills of others on one list that made no sense"""
         self.missing: dict[str, int] = {}
         """orders that traded and are not found, and since when, ms"""
 
@@ -108,36 +102,6 @@ class AccountReader:
         """
         with self.all_or_nothing():
             return await self._read(asked, max(since_ms, self.founded_ms))
-
-    async def read_holdings(self) -> tuple[Holding, ...]:
-        """Return what is held, by symbol, and ask for nothing else: for an emergency.
-
-        Raises
-        ------
-        UnreachableError : it could not be read
-        """
-        with self.all_or_nothing():
-            self.traded, self.held_last = self.traded | self.held_last, set()
-            return (await self.positions())[0]
-
-    async def read_exposure(self) -> Exposure:
-        """Return what is held and what rests, and ask for nothing else: for an emergency.
-
-        Orders first: one that trades in between is seen as a position, never as nothing. What the
-        list of positions does not have is asked for by itself and believed: a person goes by this.
-
-        Raises
-        ------
-        UnreachableError : something could not be read
-        """
-        with self.all_or_nothing():
-            active, stops = await together(
-                self.open_orders("futuresPrivateGetOrders", 2),
-                self.open_orders("futuresPrivateGetStopOrders", 6),
-            )
-            self.traded, self.held_last = set(range(len(self.wires))), set()
-            holdings, foreign = await self.positions()
-        return Exposure(holdings, (*active, *stops), foreign)
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
@@ -188,7 +152,7 @@ class AccountReader:
             params = {"status": "active", "currentPage": number, "pageSize": PAGE}
             rows, pages = parse.page(await self.client.read(call, params, weight=weight))
             for row in rows:
-                report, order_id = parse.order(row, self.index, self.client_ids, listed=True)
+                report, order_id = parse.listed_order(row, self.index, self.client_ids)
                 self.learn(report.client_id, order_id)
                 found.append(report)
             if number >= pages:
@@ -262,8 +226,9 @@ class AccountReader:
         """Take the fills since a time into `entries`."""
         now = self.clock.now()
         recent = await self.client.read("futuresPrivateGetRecentFills", {}, weight=3)
-        found = list(array(recent, "recent fills"))
-        cut = len(found) >= RECENT_ROWS and min(map(parse.fill_ms, found)) >= since_ms
+        found = self.with_sense(array(recent, "recent fills"))
+        oldest = min(map(parse.fill_ms, found), default=now)
+        cut = len(recent) >= RECENT_ROWS and oldest >= since_ms
         if cut or now - since_ms > RECENT_MS:
             for begin in range(max(since_ms, self.archived_ms), now, WEEK_MS):
                 await self.read_old_fills(begin, min(begin + WEEK_MS, now), since_ms)
@@ -278,7 +243,7 @@ class AccountReader:
             rows, pages = parse.page(data)
             found += rows
             if number >= pages:
-                await self.take_fills(found, since_ms)
+                await self.take_fills(self.with_sense(found), since_ms)
                 self.archived_ms = to_ms - LAG_MS
                 return
             if pages > MOST_PAGES and to_ms - from_ms > MINUTE_MS:
@@ -287,6 +252,15 @@ class AccountReader:
                 await self.read_old_fills(middle, to_ms, since_ms)
                 return
         raise UnreachableError(f"fills: expected at most {MOST_PAGES} pages, was more")
+
+    def with_sense(self, rows: list[object]) -> list[object]:
+        """Return fills without those of others that make no sense; those are said once."""
+        found = parse.fills_with_sense(rows, self.index)
+        odd = len(rows) - len(found)
+        if odd > self.odd_fills:
+            log.warning("%d fills in contracts of others make no sense: left out", odd)
+            self.odd_fills = odd
+        return found
 
     async def take_fills(self, rows: Sequence[object], since_ms: int) -> None:
         """Take fills since a time into `entries`, with the client ids of their orders.

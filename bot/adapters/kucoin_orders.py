@@ -53,6 +53,18 @@ def order_body(order: PlaceOrder, wire_symbol: str, spec: ContractSpec) -> Body:
     return body
 
 
+def close_body(client_id: str, wire_symbol: str) -> Body:
+    """Return the body of an order that closes whatever is held of a contract: the exchange works
+    out side and size. For where nobody knows them; where nothing is held it is refused."""
+    return {
+        "clientOid": client_id,
+        "symbol": wire_symbol,
+        "type": "market",
+        "closeOrder": True,
+        "marginMode": "ISOLATED",
+    }
+
+
 def price_text(price: float, spec: ContractSpec) -> str:
     """Return a price with the decimals of the contract's tick.
 

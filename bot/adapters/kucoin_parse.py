@@ -2,17 +2,18 @@
 
 Rules of this file: it reads the raw JSON, because ccxt's unified objects hide nulls and call an
 order cancelled that is still active. Whatever is not as expected raises MalformedReplyError, which
-fails the read as a whole. `index` is KuCoin's symbol -> symbol index (kucoin_fields.wire_index); a
-symbol that is not in it is somebody else's and becomes -1. Sources of the forms: the API reference,
-sections 4 and 5.
+fails the read as a whole; only rows of contracts of others may make no sense (`of_others`). `index`
+is KuCoin's symbol -> symbol index (kucoin_fields.wire_index); a symbol that is not in it is
+somebody else's and becomes -1. Sources of the forms: the API reference, sections 4 and 5.
 """
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from bot.adapters.kucoin_fields import Fields, array
+from bot.adapters.kucoin_fields import Fields, MalformedReplyError, array
 from bot.core.messages import FundingSettled, Liquidated, OrderFilled
 from bot.core.observations import Takeover, Transferred
 from bot.core.reconcile import Holding, OrderReport
@@ -30,6 +31,11 @@ _TAKEOVERS = {  # trade types without an order of ours behind them; KuCoin write
 _TRANSFERS = {"TransferIn": 1.0, "Deposit": 1.0, "TransferOut": -1.0, "Withdrawal": -1.0}
 _HEDGE = "BOTH (the account is in hedge mode: switch it to one-way mode)"
 _NONE: Mapping[str, str] = MappingProxyType({})
+_CONTRACT = re.compile(r"[A-Z0-9]{4,30}", re.ASCII)
+
+
+class HedgeModeError(MalformedReplyError):
+    """A position has two sides: the account is in hedge mode."""
 
 
 class Overview(NamedTuple):
@@ -75,6 +81,16 @@ def data_list(data: object) -> tuple[list[object], bool]:
     return fields.items("dataList"), fields.flag("hasMore")
 
 
+def of_others(value: object, index: Mapping[str, int]) -> bool:
+    """Return whether a row names a contract that is not ours, whatever else it says. One that names
+    none may be ours."""
+    try:
+        symbol = Fields(value, "row").text("symbol")
+    except MalformedReplyError:
+        return False
+    return symbol not in index and _CONTRACT.fullmatch(symbol) is not None
+
+
 def order_id_of(data: object, client_id: str) -> str:
     """Return the exchange's id of an order it has just accepted; it must have answered to ours."""
     fields = Fields(data, f"answer to order {client_id}")
@@ -118,6 +134,39 @@ def order(
     return OrderReport(client_id, k, listed or active or still_open, filled), order_id
 
 
+def listed_order(
+    value: object, index: Mapping[str, int], client_ids: Mapping[str, str] = _NONE
+) -> tuple[OrderReport, str]:
+    """Return a row of a list of open orders as `order` does. One of others that makes no sense is
+    somebody's order all the same: it fails no read."""
+    try:
+        return order(value, index, client_ids, listed=True)
+    except MalformedReplyError:
+        if not of_others(value, index):
+            raise
+    fields = Fields(value, "order")
+    try:
+        name = fields.identity("id")
+    except MalformedReplyError:
+        name = f"without an id on {fields.text('symbol')}"
+    return OrderReport(name, -1, True, 0.0), name
+
+
+def fills_with_sense(rows: Sequence[object], index: Mapping[str, int]) -> list[object]:
+    """Return fills without those in contracts of others that make no sense: nothing of ours can
+    stand behind them. One of ours stays, and fails the read."""
+    return [row for row in rows if _has_sense(row) or not of_others(row, index)]
+
+
+def _has_sense(value: object) -> bool:
+    try:
+        fields = Fields(value, f"fill {fill_id(value)}")
+        _traded(fields)
+        return bool(fill_ms(value) and order_id_of_fill(value) and fields.text("tradeType"))
+    except MalformedReplyError:
+        return False
+
+
 def fill_id(value: object) -> str:
     """Return the id of a fill, which is the id of its record."""
     return Fields(value, "fill").identity("tradeId")
@@ -158,6 +207,17 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
     """
     fields = Fields(value, f"fill {fill_id(value)}")
     k = index.get(fields.text("symbol"), -1)
+    contracts, price, fee, side = _traded(fields)
+    time, entry = fill_ms(value), fields.identity("tradeId")
+    way = _takeover(fields, client_id)
+    if way is not None and k >= 0:
+        return Liquidated(time, k, contracts, price, fee, entry, way)
+    name = client_id or order_id_of_fill(value)
+    return OrderFilled(time, name, entry, contracts, price, fee, k, side)
+
+
+def _traded(fields: Fields) -> tuple[float, float, float, int]:
+    # Contracts, price, fee and side of a fill.
     contracts, price = fields.contracts("size"), fields.positive("price")
     if contracts == 0.0:
         raise fields.wrong("size", "1 contract or more")
@@ -167,12 +227,7 @@ def fill(value: object, index: Mapping[str, int], client_id: str) -> OrderFilled
     side = _SIDES.get(fields.text("side"))
     if side is None:
         raise fields.wrong("side", "buy or sell")
-    time, entry = fill_ms(value), fields.identity("tradeId")
-    way = _takeover(fields, client_id)
-    if way is not None and k >= 0:
-        return Liquidated(time, k, contracts, price, fee, entry, way)
-    name = client_id or order_id_of_fill(value)
-    return OrderFilled(time, name, entry, contracts, price, fee, k, side)
+    return contracts, price, fee, side
 
 
 def _takeover(fields: Fields, client_id: str) -> Takeover | None:
@@ -187,7 +242,8 @@ def _takeover(fields: Fields, client_id: str) -> Takeover | None:
 
 
 def positions(data: object, index: Mapping[str, int]) -> tuple[dict[int, Holding], tuple[str, ...]]:
-    """Return the positions by symbol index, and KuCoin's names of what others hold.
+    """Return the positions by symbol index, and KuCoin's names of what others hold: what makes no
+    sense in a contract of theirs is held.
 
     The list has open positions only: a symbol that is missing is flat, and its mark is unknown.
     """
@@ -197,22 +253,77 @@ def positions(data: object, index: Mapping[str, int]) -> tuple[dict[int, Holding
         fields = Fields(value, "position")
         symbol = fields.text("symbol")
         fields.what = f"position {symbol}"
-        quantity = _quantity(fields)
         k = index.get(symbol)
-        if k in found or symbol in foreign:
+        if k is None:
+            if _of_others_is_held(fields, value, index):
+                foreign.add(symbol)
+            continue
+        quantity = _quantity(fields)
+        if k in found:
             raise fields.wrong("symbol", "one position for each")
+        side = (quantity > 0.0) - (quantity < 0.0)
+        found[k] = Holding(side, abs(quantity), fields.positive("markPrice"))
+    return found, tuple(sorted(foreign))
+
+
+def _of_others_is_held(fields: Fields, value: object, index: Mapping[str, int]) -> bool:
+    try:
+        return bool(_quantity(fields))
+    except HedgeModeError:
+        raise  # it is the account's, and ours too
+    except MalformedReplyError:
+        if not of_others(value, index):
+            raise
+        return True
+
+
+class Quantities(NamedTuple):
+    """What a list of positions says for an emergency, which acts on every row that it can read."""
+
+    held: dict[int, float]
+    """contracts by symbol index, negative when short, 0 when flat"""
+    odd: dict[int, str]
+    """symbols of ours whose row makes no sense, and why"""
+    nameless: int
+    """rows that name no contract: they may be of any"""
+    foreign: tuple[str, ...]
+
+
+def quantities(data: object, index: Mapping[str, int]) -> Quantities:
+    """Return what a list of positions says, row by row: one that makes no sense spoils no other."""
+    held: dict[int, float] = {}
+    odd: dict[int, str] = {}
+    foreign: set[str] = set()
+    nameless = 0
+    for value in array(data, "positions"):
+        try:
+            fields = Fields(value, "position")
+            symbol = fields.text("symbol")
+        except MalformedReplyError:
+            nameless += 1
+            continue
+        fields.what = f"position {symbol}"
+        k = index.get(symbol)
+        try:
+            quantity = _quantity(fields)
+            if k in held:
+                raise fields.wrong("symbol", "one position for each")
+        except MalformedReplyError as error:
+            foreign |= {symbol} if k is None else set()
+            odd |= {k: str(error)} if k is not None else {}
+            continue
         if k is not None:
-            side = (quantity > 0.0) - (quantity < 0.0)
-            found[k] = Holding(side, abs(quantity), fields.positive("markPrice"))
+            held[k] = quantity
         elif quantity:
             foreign.add(symbol)
-    return found, tuple(sorted(foreign))
+    sure = {k: quantity for k, quantity in held.items() if k not in odd}
+    return Quantities(sure, odd, nameless, tuple(sorted(foreign)))
 
 
 def _quantity(fields: Fields) -> float:
     # Contracts of the net position, negative when short.
     if fields.text("positionSide") != "BOTH":
-        raise fields.wrong("positionSide", _HEDGE)
+        raise HedgeModeError(str(fields.wrong("positionSide", _HEDGE)))
     quantity = fields.whole("currentQty")
     opened = bool(quantity)
     if fields.flag("isOpen") is not opened:
@@ -226,6 +337,16 @@ def overview(data: object) -> Overview:
     _in_usdt(fields, "currency")
     equity, unrealised = fields.number("accountEquity"), fields.number("unrealisedPNL")
     return Overview(equity - unrealised, fields.number("availableBalance"), equity)
+
+
+def position_margin(data: object) -> float:
+    """Return what the account overview says that positions tie up, USDT; 0 when there are none.
+
+    Nothing else of it is read. It includes unrealised profit, so it may be below 0.
+    """
+    fields = Fields(data, "account overview")
+    _in_usdt(fields, "currency")
+    return fields.number("positionMargin")
 
 
 def funding(value: object, index: Mapping[str, int]) -> FundingSettled:

@@ -114,8 +114,10 @@ def flatten(
             account.close()
     finally:
         lock.release()
+    result = result_of(done, reason, began)
     told = told_of_others(done.others) if symbol is None else {}
-    return {**result_of(done, reason, began), **told}
+    notes = [str(one["note"]) for one in (result, told) if "note" in one]
+    return {**result, **told, **({"note": "; ".join(notes)} if notes else {})}
 
 
 def numbers(account: EmergencyAccount, symbol: str | None) -> list[int]:

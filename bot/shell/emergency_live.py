@@ -4,8 +4,12 @@ Rules of this file: as little as possible is read, so that nothing else can hold
 for the exits, then open orders and positions for what is left. What gets no answer is not known and
 is simply tried again: every order here is reduce-only, so a second one in place of one that got
 through finds nothing to do. A key that is not accepted is said at once: no try will change that.
+
+A row that cannot be read is of one position and spoils no other: those are closed, and so is that
+one, by an order that works out side and size at the exchange; but it is not called flat.
 """
 
+import math
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -13,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
-from bot.adapters.kucoin_account import AccountReader, Exposure, together
+from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
-from bot.adapters.kucoin_fields import wire_symbol
-from bot.adapters.kucoin_orders import order_body
+from bot.adapters.kucoin_emergency import EmergencyReader, Exposure, Resting
+from bot.adapters.kucoin_errors import Treat, Verdict
+from bot.adapters.kucoin_fields import MalformedReplyError, wire_symbol
+from bot.adapters.kucoin_orders import Body, close_body, order_body
 from bot.adapters.kucoin_site import Site
 from bot.adapters.token_bucket import Priority, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import BotError, UnreachableError
 from bot.core.messages import PlaceOrder, Role
-from bot.core.reconcile import Holding
 from bot.shell.emergency import Done, Say, emergency_id, live_key
 from bot.shell.others import order_text, position_text
 
@@ -30,6 +35,9 @@ WRONG_MARGIN_MODE = "330005"
 TRY_FOR_S = 60.0
 PAUSE_S = 0.25
 CALL_S = 20.0
+WITNESS_S = 5.0
+DUST = 0.001  # USDT; less is rounding
+MOST_PARTS = 20  # orders on one symbol at once
 
 
 class LiveAccount:
@@ -43,11 +51,13 @@ class LiveAccount:
         self.wire = WireThread()
         site = Site(known.futures_url, known.spot_url, known.timeout_s, known.ipv4)
         self.client = KucoinClient(site, keys, clock, TokenBucket())
-        self.reader = AccountReader(self.client, known.symbols, clock, known.founded_ms)
+        self.reader = EmergencyReader(self.client, known.symbols)
         self.clock = clock
         self.asked_time = False
         self.cross: set[int] = set()
         """symbols that a person has set to cross margin: an order there has to say so"""
+        self.most = {k: spec.max_contracts for k, spec in enumerate(known.specs)}
+        """the largest order by symbol, as far as known; 0 where none is"""
         self.wire.run(self.client.open(), CALL_S)
 
     def close(self) -> None:
@@ -58,40 +68,76 @@ class LiveAccount:
             self.wire.close()
 
     def is_flat(self, wanted: Sequence[int]) -> bool:
-        """See EmergencyAccount."""
+        """See EmergencyAccount; raise UnreachableError where something could not be read."""
         seen = self.read(self.reader.read_exposure())
-        held = any(seen.holdings[k].side != 0 for k in wanted)
-        return not held and not any(order.symbol in wanted for order in seen.orders)
+        if seen.at_risk(wanted) or self.orders_on(wanted, seen):
+            return False
+        doubts = self.doubts(wanted, seen)
+        if doubts:
+            raise UnreachableError("; ".join(doubts))
+        return True
 
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """See EmergencyAccount; positions close at the market."""
         end = time.monotonic() + TRY_FOR_S
         closed: list[str] = []
         cancelled = 0
+        said: list[str] = []
+        seen: Exposure | None = None
         while True:
+            held, orders, doubts = list(wanted), 0, []
             try:
-                holdings = self.read(self.reader.read_holdings())
-                held, orders = [k for k in wanted if holdings[k].side != 0], []
-                if held:
-                    self.send_exits(holdings, held, say)
-                    closed += [self.symbols[k] for k in held if self.symbols[k] not in closed]
-                else:
+                seen = self.read(self.reader.read_positions())
+                closed += self.close_all(seen.held, seen.at_risk(wanted), closed, say)
+                held, doubts = seen.at_risk(wanted), seen.doubts(wanted)
+                if all(seen.held[k] is None for k in held):  # the others are closed
                     seen = self.read(self.reader.read_exposure())
-                    held = [k for k in wanted if seen.holdings[k].side != 0]
-                    orders = [o for o in seen.orders if o.symbol in wanted]
-                    if not held and not orders:
+                    held, doubts = seen.at_risk(wanted), self.doubts(wanted, seen)
+                    resting = self.orders_on(wanted, seen)
+                    orders = len(resting)
+                    if not held and not resting and not doubts:
                         return Done(closed, cancelled, [], 0, others=others_in(seen))
-                    if not held:
-                        ids = [self.reader.order_ids[o.client_id] for o in orders]
-                        cancelled += self.cancel(ids)
+                    cancelled += self.cancel(
+                        [o.order_id for o in resting if o.order_id and may_go(o, held)]
+                    )
+                    doubts += [f"an open order, {o.name}" for o in resting if o.symbol is None]
+                    if doubts and not held and not resting:
+                        nobody_knows = [None] * len(self.symbols)
+                        closed += self.close_all(nobody_knows, wanted, closed, say)
             except CredentialsError:
                 raise  # it answers, and will not answer otherwise
             except UnreachableError as error:
-                say(f"the exchange cannot be reached, trying again: {error}")
-                held, orders = list(wanted), []
+                doubts = [f"the exchange cannot be reached: {error}"]
+            if doubts and doubts != said:
+                said = doubts
+                say(f"trying again: {'; '.join(doubts)}")
             if time.monotonic() > end:
-                return Done(closed, cancelled, [self.symbols[k] for k in held], len(orders))
+                unsure = held or (list(wanted) if doubts else [])
+                left = [self.symbols[k] for k in wanted if k in unsure]
+                others = others_in(seen) if seen is not None else ()
+                return Done(closed, cancelled, left, orders, "; ".join(doubts), others)
             time.sleep(PAUSE_S)
+
+    def orders_on(self, wanted: Sequence[int], seen: Exposure) -> list[Resting]:
+        """Return the open orders that may be on some symbols."""
+        return [order for order in seen.orders if order.symbol is None or order.symbol in wanted]
+
+    def doubts(self, wanted: Sequence[int], seen: Exposure) -> list[str]:
+        """Return why some symbols are not known to be flat although nothing of them is seen, in
+        words; [] when they are.
+
+        What positions tie up is the third witness: lists and answers of single positions have been
+        seen to be empty together. It speaks of the whole account, so only where nothing is seen at
+        all; and it need not say anything.
+        """
+        found = seen.doubts(wanted)
+        if found or seen.foreign or any(contracts != 0.0 for contracts in seen.held):
+            return found
+        with suppress(UnreachableError, RefusedError, MalformedReplyError, TimeoutError):
+            margin = self.wire.run(self.reader.read_margin(), WITNESS_S)
+            if abs(margin) > DUST:
+                return [f"positions tie up {margin:,.2f} USDT, and none is listed"]
+        return []
 
     def read[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Do a read and wait for it. Raises UnreachableError."""
@@ -110,38 +156,80 @@ class LiveAccount:
         with suppress(UnreachableError, TimeoutError):
             self.wire.run(self.client.sync_clock(), CALL_S)
 
-    def send_exits(self, holdings: Sequence[Holding], held: Sequence[int], say: Say) -> None:
-        """Send one exit for each position, all at once: one that gets no answer holds up no other.
-        What becomes of them is read."""
+    def close_all(
+        self,
+        held: Sequence[float | None],
+        wanted: Sequence[int],
+        closed: Sequence[str],
+        say: Say,
+    ) -> list[str]:
+        """Send the exits of positions, all at once: one that gets no answer holds up no other. What
+        becomes of them is read. Return the names that are new beside `closed`."""
         now = self.clock.now()
         sent = []
-        for k in held:
-            holding, most = holdings[k], self.known.specs[k].max_contracts
-            contracts = min(holding.contracts, most or holding.contracts)  # the next one: the rest
-            order = PlaceOrder(
-                emergency_id(self.known.installation, now, k),
-                k,
-                Role.EXIT,
-                -holding.side,
-                contracts,
-                0.0,
-                1.0,
-            )
-            body = order_body(order, wire_symbol(self.symbols[k]), self.known.specs[k])
-            if k in self.cross:
-                body["marginMode"] = "CROSS"
-            send = self.client.send(
-                "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
-            )
-            sent.append((k, contracts, self.wire.start(send)))
+        for k in wanted:
+            for part, contracts in enumerate(self.parts(k, held[k])):
+                body = self.exit_body(k, contracts, now + part)
+                send = self.client.send(
+                    "futuresPrivatePostOrders", body, weight=2, priority=Priority.REDUCE
+                )
+                sent.append((k, contracts, self.wire.start(send)))
+        known = [k for k in wanted if held[k] is not None]
+        refused: dict[int, str] = {}
         for k, contracts, answer in sent:
             try:
                 self.wire.wait(answer, CALL_S)
-                say(f"closing {self.symbols[k]}: {contracts:g} contracts at the market")
+                amount = "all there is" if contracts is None else f"{abs(contracts):g} contracts"
+                say(f"closing {self.symbols[k]}: {amount} at the market")
+                known.append(k)
+                self.draw_lesson(k, contracts, None)
             except (BotError, TimeoutError) as error:
-                say(f"{self.symbols[k]}: {error}")
-                if isinstance(error, RefusedError) and error.verdict.code == WRONG_MARGIN_MODE:
-                    self.cross ^= {k}
+                verdict = error.verdict if isinstance(error, RefusedError) else None
+                if verdict and contracts is None and verdict.treat is Treat.NOTHING_TO_CLOSE:
+                    continue
+                if str(error) != refused.get(k):
+                    say(f"{self.symbols[k]}: {error}")
+                refused[k] = str(error)
+                if verdict:
+                    self.draw_lesson(k, contracts, verdict)
+        return [
+            name for name in dict.fromkeys(self.symbols[k] for k in known) if name not in closed
+        ]
+
+    def parts(self, k: int, contracts: float | None) -> list[float | None]:
+        """Return the orders that close a position, as contracts with its sign: none larger than the
+        exchange takes. What is more than MOST_PARTS of them is for the next round."""
+        most = self.most[k]
+        if contracts is None or not most:
+            return [contracts]
+        whole, rest = divmod(abs(contracts), most)
+        sizes = [most] * int(min(whole, MOST_PARTS)) + ([rest] if rest else [])
+        return [math.copysign(size, contracts) for size in sizes[:MOST_PARTS]]
+
+    def exit_body(self, k: int, contracts: float | None, number: int) -> Body:
+        """Return an order that closes so much; None is whatever there is."""
+        name = emergency_id(self.known.installation, number, k)
+        wire = wire_symbol(self.symbols[k])
+        if contracts is None:
+            body = close_body(name, wire)
+        else:
+            side = -1 if contracts > 0.0 else 1
+            order = PlaceOrder(name, k, Role.EXIT, side, abs(contracts), 0.0, 1.0)
+            body = order_body(order, wire, self.known.specs[k])
+        return body | ({"marginMode": "CROSS"} if k in self.cross else {})
+
+    def draw_lesson(self, k: int, contracts: float | None, verdict: Verdict | None) -> None:
+        """Let the next orders on a symbol be other ones than one that was refused: it may be larger
+        than the exchange takes by now, although the bot has seen the contract. Orders grow again
+        when one is taken: that may not have been why."""
+        if verdict is None:
+            if contracts is not None and self.most[k]:
+                limit = self.known.specs[k].max_contracts or math.inf
+                self.most[k] = max(self.most[k], min(2.0 * abs(contracts), limit))
+        elif verdict.code == WRONG_MARGIN_MODE:
+            self.cross ^= {k}
+        elif verdict.treat is Treat.REJECTED and contracts is not None:
+            self.most[k] = math.ceil(abs(contracts) / 2.0)
 
     def cancel(self, order_ids: Sequence[str]) -> int:
         """Ask for the cancellation of orders; return how many were asked for."""
@@ -160,7 +248,13 @@ class LiveAccount:
         return len(order_ids)
 
 
+def may_go(order: Resting, held: Sequence[int]) -> bool:
+    """Return whether an order may be cancelled: it is on a symbol that is flat. One that may be in
+    another contract is not ours to touch."""
+    return order.symbol is not None and order.symbol not in held
+
+
 def others_in(seen: Exposure) -> list[str]:
     """Return what is at risk in contracts that are not configured, in words."""
-    orders = [order_text(order.client_id, None) for order in seen.orders if order.symbol < 0]
+    orders = [order_text(order.name, None) for order in seen.orders if order.symbol == -1]
     return [*map(position_text, seen.foreign), *orders]

@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from bot.adapters.latches import Latches
+from bot.core.modes import Cause
 from bot.shell.account_file import read_account, write_account
 from bot.shell.control import Request
 from bot.shell.emergency_live import TRY_FOR_S
 from tests.support.counts import Count
 from tests.support.processes import PATIENCE_S, ROOT
 from tests.support.wire import Simulator, credentials_folder, simulator
-from tests.support.wire_drills import WireDrill, plan
+from tests.support.wire_drills import WireDrill, drill_config, plan
 
 SYMBOLS = "BTC-USDT-PERP,ETH-USDT-PERP,SOL-USDT-PERP"
 SEED = "2"
@@ -143,6 +144,67 @@ def test_a_bot_that_kills_says_which_orders_it_leaves_to_others(
             assert sorted(told["foreign"]) == sorted(orders if command_ == "kill" else orders[:1])
             assert told["note"].startswith("not the bot's and not touched: order ")
         assert {order["symbol"] for order in exchange.truth()["orders"]} == {held["symbol"], other}
+
+
+def lower_largest_order(exchange: Simulator, held: Plain) -> None:
+    """Let fewer contracts fit into one order than a third of what is held."""
+    contracts = held["contracts"] // 3 - 1
+    change = {"do": "largest_order", "symbol": held["symbol"], "contracts": contracts}
+    exchange.ask("market", change)
+
+
+def test_a_bot_closes_in_parts_when_the_largest_order_has_been_lowered(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    with in_a_trade(exchange, tmp_path / "s"):
+        [held] = exchange.truth()["positions"]
+    lower_largest_order(exchange, held)
+    with closing(WireDrill(tmp_path / "s", exchange)) as drill:  # a start takes the new contracts
+        drill.start()
+        request = Request("close", {"reason": "drill", "by": "ann", "symbol": held["symbol"]})
+        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+        for _ in range(20):
+            drill.turn()
+        told = list(request.answers.queue)[-1]
+        assert (told["done"], told["flat"]) == (True, True), told
+        assert flat(exchange)
+        exits = [f for f in exchange.truth()["finished"] if f["client_id"].endswith("-exit")]
+        assert len(exits) == 4
+        drill.check()
+
+
+def test_a_kill_closes_in_parts_when_the_largest_order_has_been_lowered(
+    exchange: Simulator, state: Path
+) -> None:
+    """The contract that the bot has written down is the old one."""
+    [held] = exchange.truth()["positions"]
+    lower_largest_order(exchange, held)
+    code, told, said = command(exchange, state, "kill", *keys(state))
+    assert (code, told["flat"], told["closed"]) == (0, True, [held["symbol"]]), (told, said)
+    assert flat(exchange)
+
+
+def test_a_row_of_others_that_makes_no_sense_does_not_blind_the_bot(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    config = drill_config(exchange, 'symbols=["BTC-USDT-PERP","ETH-USDT-PERP"]')
+    with closing(WireDrill(tmp_path / "s", exchange, skip=SKIP, config=config)) as drill:
+        drill.shared = True
+        drill.start()
+        odd = {"kind": "null_fields", "symbol": "SOLUSDTM", "times": 0}
+        rows = {"positions": "currentQty", "orders": "filledSize", "recentFills": "price"}
+        plan(exchange, [{**odd, "path": f"/api/v1/{k}", "fields": [v]} for k, v in rows.items()])
+        deed = {"symbol": "SOL-USDT-PERP", "side": 1, "contracts": 5}
+        exchange.ask("outside", {"do": "enter", **deed})
+        exchange.ask("outside", {"do": "rest", "symbol": "SOL-USDT-PERP"})
+        drill.run_bars(3)
+        plan(exchange, [])
+        causes = drill.state.modes.causes
+        assert Cause.FOREIGN_ORDER in causes
+        assert Cause.EXCHANGE_UNREACHABLE not in causes
+        assert drill.clock.now_ms - drill.venue.account_ms < 30_000
 
 
 @contextmanager

@@ -229,7 +229,8 @@ class WireDrill:
         """Return what is ours of an account on which others trade, too."""
         specs = zip(self.state.symbols, self.venue.specs, strict=True)
         multipliers = {symbol: spec.multiplier for symbol, spec in specs}
-        return our_share(truth["fills"], self.ours, multipliers)
+        fills = [fill for fill in truth["fills"] if fill["symbol"] in multipliers]
+        return our_share(fills, self.ours, multipliers)
 
     def check(self) -> None:
         """Compare the books with the exchange's; nothing may be lost, doubled or left over."""

@@ -4,7 +4,7 @@ The real client on a real simulator over real sockets, with its fault switches.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from bot.shell.account_file import AccountFile, key_hash, write_account
 from bot.shell.emergency_live import LiveAccount
 from ops.exchange.server import WireExchange
 from tests.support.wire_client import Control
-from tests.support.wire_desk import COIN, KEY, START, options, source
+from tests.support.wire_desk import COIN, KEY, OTHER, START, options, source
 
 NUMBERS = count(1)
 
@@ -30,7 +30,10 @@ def addresses() -> Iterator[dict[str, Any]]:
 
 
 def files(
-    folder: Path, addresses: dict[str, Any], contract: ContractSpec = COIN, **site: Any
+    folder: Path,
+    addresses: dict[str, Any],
+    contract: ContractSpec | Sequence[ContractSpec] = COIN,
+    **site: Any,
 ) -> tuple[Path, Path]:
     """Write what a bot has left behind; return its state directory and the folder of its key."""
     keys = folder / "keys"
@@ -42,7 +45,8 @@ def files(
     urls = addresses["futures"], addresses["spot"]
     # The exchange's time stands still: two of one name would number their orders alike.
     installation = f"r{next(NUMBERS)}"
-    known = AccountFile(installation, START, key_hash(KEY.key), *urls, (contract,), **site)
+    contracts = (contract,) if isinstance(contract, ContractSpec) else tuple(contract)
+    known = AccountFile(installation, START, key_hash(KEY.key), *urls, contracts, **site)
     write_account(folder, known)
     return folder, keys
 
@@ -120,6 +124,175 @@ def test_a_position_that_is_larger_than_an_order_may_be_is_closed_in_parts(
         f"{n} contracts at the market" for n in (3, 3, 1)
     ]
     assert flat(addresses)
+
+
+def test_a_position_of_more_parts_than_are_sent_at_once_is_closed(
+    addresses: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emergency_live, "MOST_PARTS", 2)
+    outside(addresses, do="enter", side=-1, contracts=7)
+    folder, keys = files(tmp_path, addresses, replace(COIN, max_contracts=2.0))
+    said: list[str] = []
+    done = emergency.flatten(folder, "drill", None, said.append, keys)
+    assert (done["flat"], len(said)) == (True, 4), said
+    assert flat(addresses)
+
+
+@pytest.mark.parametrize("known", [0.0, 40.0])
+def test_a_position_is_closed_in_parts_when_the_largest_order_has_been_lowered(
+    tmp_path: Path, known: float
+) -> None:
+    """The bot has seen the contract before that, and the exchange says no to what is too large."""
+    market = source([100.0] * 50)
+    [now] = market.contracts
+    lowered = replace(market, contracts=(replace(now, max_contracts=3.0),))
+    with WireExchange(options(lowered)) as at:
+        for _ in range(7):
+            outside(at, do="enter", side=1, contracts=3)
+        folder, keys = files(tmp_path, at, replace(COIN, max_contracts=known))
+        said: list[str] = []
+        done = emergency.flatten(folder, "drill", None, said.append, keys)
+        assert (done["flat"], done["closed"]) == (True, [COIN.symbol]), said
+        assert sum("at the market" not in line for line in said) <= 5, said
+        assert flat(at)
+
+
+SPOILT = {"kind": "null_fields", "times": 0, "symbol": "XBTUSDTM"}
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Return an exchange with two positions, of which both have an order that rests."""
+    monkeypatch.setattr(emergency_live, "TRY_FOR_S", 2.0)
+    with WireExchange(options(source([100.0] * 50, [50.0] * 50))) as at:
+        for symbol in (COIN.symbol, OTHER.symbol):
+            deed = {"symbol": symbol, "side": 1, "contracts": 2}
+            Control(at["control"])("POST", "/control/outside", do="enter", **deed)
+            Control(at["control"])("POST", "/control/outside", do="rest", symbol=symbol)
+        yield at
+
+
+def kill(folder: Path, at: dict[str, Any], *contracts: ContractSpec) -> dict[str, Any]:
+    """Return what a kill of an account of two contracts says."""
+    state, keys = files(folder, at, contracts or (COIN, OTHER))
+    said: list[str] = []
+    done = emergency.flatten(state, "drill", None, said.append, keys)
+    return {**done, "said": said}
+
+
+@pytest.mark.parametrize("field", ["currentQty", "isOpen", "positionSide"])
+def test_a_row_that_cannot_be_read_keeps_no_position_open_and_is_not_called_flat(
+    two: dict[str, Any], tmp_path: Path, field: str
+) -> None:
+    """Neither the list nor its own answer makes sense: it is closed by an order that needs none."""
+    fault(two, **SPOILT, path="/api/v1/position", fields=[field])
+    done = kill(tmp_path, two)
+    truth = Control(two["control"]).truth()
+    assert truth["positions"] == [], done
+    assert (done["flat"], done["left"], sorted(done["closed"])) == (
+        False,
+        [COIN.symbol],
+        [COIN.symbol, OTHER.symbol],
+    )
+    assert "position XBTUSDTM" in done["note"]
+    # The order of the one that nobody knows may be all that protects it.
+    assert [order["symbol"] for order in truth["orders"]] == [COIN.symbol]
+
+
+def test_a_row_that_cannot_be_read_is_closed_by_its_own_answer(
+    two: dict[str, Any], tmp_path: Path
+) -> None:
+    fault(two, **{**SPOILT, "times": 2}, path="/api/v1/positions", fields=["currentQty"])
+    done = kill(tmp_path, two)
+    assert (done["flat"], done["closed"]) == (True, [COIN.symbol, OTHER.symbol])
+    assert flat(two)
+
+
+def test_a_row_without_a_name_may_be_of_any_contract(two: dict[str, Any], tmp_path: Path) -> None:
+    body = {"code": "200000", "data": [{"currentQty": 3, "isOpen": True}]}
+    fault(two, kind="status", path="/api/v1/positions", times=0, status=200, body=body)
+    done = kill(tmp_path, two)
+    assert flat(two)
+    assert (done["flat"], done["left"]) == (False, [COIN.symbol, OTHER.symbol])
+    assert "names no contract" in done["note"]
+
+
+def test_without_a_list_of_positions_each_is_asked_for(two: dict[str, Any], tmp_path: Path) -> None:
+    fault(two, kind="null", path="/api/v1/positions", times=0)
+    done = kill(tmp_path, two)
+    assert flat(two)
+    assert (done["flat"], done["left"]) == (False, [COIN.symbol, OTHER.symbol])
+    assert "the list of positions" in done["note"]
+
+
+@pytest.mark.parametrize("field", ["filledSize", "isActive"])
+def test_an_order_that_cannot_be_read_is_cancelled_all_the_same(
+    two: dict[str, Any], tmp_path: Path, field: str
+) -> None:
+    fault(two, **SPOILT, path="/api/v1/orders", method="GET", fields=[field])
+    done = kill(tmp_path, two)
+    assert (done["flat"], done["cancelled"]) == (True, 2), done
+    assert flat(two)
+
+
+def test_an_order_without_a_contract_is_named_and_not_touched(
+    two: dict[str, Any], tmp_path: Path
+) -> None:
+    fault(two, **SPOILT, path="/api/v1/orders", method="GET", fields=["symbol"])
+    done = kill(tmp_path, two)
+    truth = Control(two["control"]).truth()
+    assert (truth["positions"], len(truth["orders"])) == ([], 1)
+    assert not done["flat"]
+    assert "an open order" in done["note"]
+
+
+EMPTY = {"code": "200000", "data": []}
+
+
+def test_what_ties_up_money_is_not_flat_although_nothing_is_listed(
+    two: dict[str, Any], tmp_path: Path
+) -> None:
+    fault(two, kind="status", path="/api/v1/positions", times=0, status=200, body=EMPTY)
+    fault(two, kind="error", path="/api/v1/position", nth=1, times=0, code="100003", msg="none")
+    done = kill(tmp_path, two)
+    assert Control(two["control"]).truth()["positions"] == []
+    assert done["flat"], done
+    assert sorted(done["closed"]) == [COIN.symbol, OTHER.symbol]
+    assert any("positions tie up" in line for line in done["said"])
+
+
+def test_what_goes_on_to_tie_up_money_is_said(two: dict[str, Any], tmp_path: Path) -> None:
+    fault(two, kind="status", path="/api/v1/positions", times=0, status=200, body=EMPTY)
+    fault(two, kind="error", path="/api/v1/position", times=0, code="100003", msg="none")
+    fault(two, kind="error", method="POST", path="/api/v1/orders", times=0, code="300009", msg="no")
+    done = kill(tmp_path, two)
+    assert (done["flat"], done["left"]) == (False, [COIN.symbol, OTHER.symbol])
+    assert "none is listed" in done["note"]
+
+
+def test_money_in_positions_of_others_is_no_sign(two: dict[str, Any], tmp_path: Path) -> None:
+    done = kill(tmp_path, two, COIN)
+    assert (done["flat"], done["closed"]) == (True, [COIN.symbol])
+    assert "position in ETHUSDTM" in done["note"]
+
+
+def test_what_is_not_flat_and_what_is_of_others_are_both_said(
+    two: dict[str, Any], tmp_path: Path
+) -> None:
+    fault(two, **SPOILT, path="/api/v1/position", fields=["currentQty"])
+    done = kill(tmp_path, two, COIN)
+    assert (done["flat"], done["left"]) == (False, [COIN.symbol])
+    for text in ("position XBTUSDTM: currentQty", "position in ETHUSDTM"):
+        assert text in done["note"]
+
+
+@pytest.mark.parametrize("kind", ["null", "html", "drop_before"])
+def test_a_witness_that_says_nothing_does_not_count(
+    two: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    fault(two, kind=kind, path="/api/v1/account-overview", times=0)
+    assert kill(tmp_path, two)["flat"]
+    assert flat(two)
 
 
 @pytest.mark.parametrize("first", [1, 2])

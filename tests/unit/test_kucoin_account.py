@@ -44,8 +44,6 @@ class Account:
         self.funding: list[dict[str, Any]] = []
         self.transfers: list[dict[str, Any]] = []
         self.equity = 1_000.0
-        self.entry: dict[str, Any] | None = None
-        """an order that rests until its list has been read, and then trades"""
         self.client_id = "a1b2c3-41-target"
         """of every order that is looked up; a person's has none"""
         self.refused: dict[str, Verdict] = {}
@@ -71,10 +69,6 @@ class Account:
                 and params.get("symbol") in (None, row.get("symbol"))
             ]
             return {"hasMore": False, "dataList": wanted}
-        if name == "Positions" and self.entry is not None:
-            return [] if self.entry["isActive"] else [changed(POSITION, symbol="XBTUSDTM")]
-        if name == "Orders" and self.entry is not None:
-            self.entry["isActive"] = False
         money = changed(OVERVIEW, accountEquity=self.equity, unrealisedPNL=0.0)
         return {
             "Orders": NO_ROWS,
@@ -256,25 +250,3 @@ def test_a_read_that_is_refused_has_failed(call: str) -> None:
         account.snapshot(0)
     account.refused = {}
     assert account.snapshot(1_000).wallet == account.equity
-
-
-def test_an_emergency_asks_for_positions_and_orders_alone() -> None:
-    account = Account()
-    asyncio.run(account.reader.read_exposure())
-    names = {call.removeprefix("futuresPrivateGet") for call in account.asked}
-    assert names == {"Orders", "StopOrders", "Positions", "Position"}
-
-
-def test_an_order_that_trades_during_an_emergency_read_is_a_position() -> None:
-    account = Account()
-    account.entry = changed(ORDER, isActive=True)
-    seen = asyncio.run(account.reader.read_exposure())
-    assert [holding.side for holding in seen.holdings] == [-1, 0]
-
-
-@pytest.mark.parametrize("call", ["Orders", "StopOrders", "Positions"])
-def test_an_emergency_read_is_whole_or_has_failed(call: str) -> None:
-    account = Account()
-    account.refused = {f"futuresPrivateGet{call}": not_found()}
-    with pytest.raises(UnreachableError):
-        asyncio.run(account.reader.read_exposure())

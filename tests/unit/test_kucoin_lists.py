@@ -83,8 +83,6 @@ def test_every_page_of_both_order_lists_is_read() -> None:
     seen = exchange.seen()
     targets, stops = [f"t-{i}-target" for i in range(5)], [f"t-{i}-stop" for i in range(3)]
     assert [report.client_id for report in seen.open_orders] == targets + stops
-    exposure = asyncio.run(exchange.reader.read_exposure())
-    assert [report.client_id for report in exposure.orders] == targets + stops
 
 
 def test_fills_of_days_ago_are_on_the_long_list_on_all_its_pages() -> None:
@@ -211,6 +209,74 @@ def test_a_position_that_is_not_configured_is_in_every_read() -> None:
     assert exchange.seen().foreign == ("PEPEUSDTM",)
 
 
+@pytest.mark.parametrize("field", ["currentQty", "isOpen", "positionSide", "markPrice"])
+@pytest.mark.parametrize("value", [None, "many", []])
+def test_a_position_of_others_that_makes_no_sense_is_theirs_and_blinds_nobody(
+    field: str, value: Any
+) -> None:
+    if (field, value) == ("positionSide", "many"):
+        return  # another side is hedge mode, which is ours, too
+    odd = changed(POSITION, symbol="PEPEUSDTM", **{field: value})
+    seen = Exchange(Positions=[odd, HELD]).seen()
+    assert (seen.holdings[0].contracts, seen.foreign) == (7.0, ("PEPEUSDTM",))
+
+
+@pytest.mark.parametrize("field", ["currentQty", "isOpen", "positionSide", "markPrice", "symbol"])
+def test_a_position_of_ours_or_of_nobody_that_makes_no_sense_fails_the_read(field: str) -> None:
+    with pytest.raises(UnreachableError, match=field):
+        Exchange(Positions=[changed(HELD, **{field: None})]).seen()
+
+
+@pytest.mark.parametrize("symbol", ["pepe", "PEPE USDTM", "7", "\u0395TH"])
+def test_a_name_that_no_contract_has_may_stand_for_ours(symbol: str) -> None:
+    with pytest.raises(UnreachableError, match="currentQty"):
+        Exchange(Positions=[changed(HELD, symbol=symbol, currentQty=None)]).seen()
+
+
+def test_an_order_of_others_that_makes_no_sense_is_foreign_and_blinds_nobody() -> None:
+    [sound] = orders(1, "stop")
+    odd = changed(sound, id="77", symbol="PEPEUSDTM", filledSize=None)
+    nameless = changed(odd, id=None)
+    seen = Exchange(Orders=[odd, nameless], StopOrders=[sound]).seen()
+    assert [(order.client_id, order.symbol) for order in seen.open_orders] == [
+        ("77", -1),
+        ("without an id on PEPEUSDTM", -1),
+        ("t-0-stop", 0),
+    ]
+
+
+@pytest.mark.parametrize("symbol", ["XBTUSDTM", None])
+def test_an_order_that_may_be_ours_and_makes_no_sense_fails_the_read(symbol: str | None) -> None:
+    with pytest.raises(UnreachableError, match="makes no sense"):
+        Exchange(Orders=[changed(ORDER, symbol=symbol, filledSize=None)]).seen()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["createdAt", "tradeId", "orderId", "size", "price", "fee", "feeCurrency", "side", "tradeType"],
+)
+@pytest.mark.parametrize("days", [0, 3])
+def test_a_fill_of_others_that_makes_no_sense_is_left_out_and_one_of_ours_fails_the_read(
+    field: str, days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once."""
+    made_ms = NOW - days * DAY_MS - 1
+    ours = changed(FILL, symbol="XBTUSDTM", createdAt=made_ms, tradeTime=None)
+    odd = changed(ours, symbol="PEPEUSDTM", tradeId="odd")
+    odd[field] = None
+    if days and field == "createdAt":
+        return  # the stand-in sorts by it
+    name = "Fills" if days else "RecentFills"
+    exchange = Exchange(**{name: [odd, ours]}, Position=changed(HELD, currentQty=0, isOpen=False))
+    for _ in range(2):
+        seen = exchange.seen(since_ms=made_ms - 1)
+        assert [entry.entry_id for entry in seen.entries] == [FILL["tradeId"]]
+    assert caplog.text.count("make no sense") == 1
+    exchange = Exchange(**{name: [changed(odd, symbol="XBTUSDTM")]})
+    with pytest.raises(UnreachableError, match="makes no sense"):
+        exchange.seen(since_ms=made_ms - 1)
+
+
 HELD = changed(POSITION, symbol="XBTUSDTM")
 
 
@@ -273,20 +339,3 @@ def test_what_says_nothing_of_a_position_leaves_the_list_to_be_believed(answer: 
     exchange.seen()
     exchange.lists["Positions"] = []
     assert [holding.side for holding in exchange.seen().holdings] == [0]
-
-
-def test_an_emergency_closes_what_only_the_list_does_not_have() -> None:
-    """It has seen no list before, and "flat, verified" is the end of it."""
-    exchange = Exchange(Position=HELD)
-    assert asyncio.run(exchange.reader.read_holdings())[0].side == 0
-    assert asyncio.run(exchange.reader.read_exposure()).holdings[0].side == -1
-    assert asyncio.run(exchange.reader.read_holdings())[0].contracts == 7.0  # for its exit
-    exchange.lists["Position"] = changed(HELD, currentQty=0, isOpen=False)
-    assert asyncio.run(exchange.reader.read_exposure()).holdings[0].side == 0
-
-
-def test_an_emergency_closes_what_the_list_does_not_have_any_more() -> None:
-    exchange = Exchange(Positions=[HELD], Position=HELD)
-    asyncio.run(exchange.reader.read_holdings())
-    exchange.lists["Positions"] = []
-    assert asyncio.run(exchange.reader.read_holdings())[0].contracts == 7.0

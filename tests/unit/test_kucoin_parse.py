@@ -301,6 +301,7 @@ def test_positions_are_net_and_by_symbol() -> None:
     found, foreign = parse.positions([POSITION, long, other, flat], INDEX)
     assert found == {1: Holding(-1, 7.0, 2445.35), 0: Holding(1, 3.0, 60000.5)}
     assert foreign == ("SOLUSDTM",)
+    assert parse.positions([other, other], INDEX) == ({}, ("SOLUSDTM",))
     assert parse.positions([], INDEX) == ({}, ())
     closed = changed(POSITION, currentQty=0, isOpen=False)
     assert parse.positions([closed], INDEX)[0] == {1: Holding(0, 0.0, 2445.35)}
@@ -322,7 +323,6 @@ def test_hedge_mode_is_named(symbol: str, side: str) -> None:
         [None],
         [[]],
         [POSITION, POSITION],
-        [changed(POSITION, symbol="SOLUSDTM"), changed(POSITION, symbol="SOLUSDTM")],
         [changed(POSITION, isOpen=False)],
         [changed(POSITION, isOpen=None)],
         [changed(POSITION, currentQty=0)],
