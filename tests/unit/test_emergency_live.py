@@ -140,9 +140,10 @@ def test_a_position_of_more_parts_than_are_sent_at_once_is_closed(
 
 @pytest.mark.parametrize("known", [0.0, 40.0])
 def test_a_position_is_closed_in_parts_when_the_largest_order_has_been_lowered(
-    tmp_path: Path, known: float
+    tmp_path: Path, known: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bot has seen the contract before that, and the exchange says no to what is too large."""
+    monkeypatch.setattr(emergency_live, "TRY_FOR_S", 10.0)
     market = source([100.0] * 50)
     [now] = market.contracts
     lowered = replace(market, contracts=(replace(now, max_contracts=3.0),))
