@@ -80,43 +80,43 @@ class LiveAccount:
     def flatten(self, wanted: Sequence[int], say: Say) -> Done:
         """See EmergencyAccount; positions close at the market."""
         end = time.monotonic() + TRY_FOR_S
-        closed: list[str] = []
-        cancelled = 0
-        said: list[str] = []
-        seen: Exposure | None = None
+        done = Done([], 0, [], 0)
         while True:
-            held, orders, doubts = list(wanted), 0, []
+            said = done.why
             try:
-                seen = self.read(self.reader.read_positions())
-                closed += self.close_all(seen.held, seen.at_risk(wanted), closed, say)
-                held, doubts = seen.at_risk(wanted), seen.doubts(wanted)
-                if all(seen.held[k] is None for k in held):  # the others are closed
-                    seen = self.read(self.reader.read_exposure())
-                    held, doubts = seen.at_risk(wanted), self.doubts(wanted, seen)
-                    resting = self.orders_on(wanted, seen)
-                    orders = len(resting)
-                    if not held and not resting and not doubts:
-                        return Done(closed, cancelled, [], 0, others=others_in(seen))
-                    cancelled += self.cancel(
-                        [o.order_id for o in resting if o.order_id and may_go(o, held)]
-                    )
-                    doubts += [f"an open order, {o.name}" for o in resting if o.symbol is None]
-                    if doubts and not held and not resting:
-                        nobody_knows = [None] * len(self.symbols)
-                        closed += self.close_all(nobody_knows, wanted, closed, say)
+                self.go_round(wanted, done, say)
             except CredentialsError:
                 raise  # it answers, and will not answer otherwise
             except UnreachableError as error:
-                doubts = [f"the exchange cannot be reached: {error}"]
-            if doubts and doubts != said:
-                said = doubts
-                say(f"trying again: {'; '.join(doubts)}")
+                done.left, done.orders = [self.symbols[k] for k in wanted], 0
+                done.why = f"the exchange cannot be reached: {error}"
+            if not done.left and not done.orders:
+                return done
+            if done.why not in ("", said):
+                say(f"trying again: {done.why}")
             if time.monotonic() > end:
-                unsure = held or (list(wanted) if doubts else [])
-                left = [self.symbols[k] for k in wanted if k in unsure]
-                others = others_in(seen) if seen is not None else ()
-                return Done(closed, cancelled, left, orders, "; ".join(doubts), others)
+                return done
             time.sleep(PAUSE_S)
+
+    def go_round(self, wanted: Sequence[int], done: Done, say: Say) -> None:
+        """Close what is held; where nothing is that can be read, cancel what rests. Let `done` say
+        what is left by then: nothing is, only when positions and orders were read and none seen."""
+        seen = self.read(self.reader.read_positions())
+        self.close_all(seen.held, seen.at_risk(wanted), done, say)
+        doubts, resting = seen.doubts(wanted), list[Resting]()
+        if all(seen.held[k] is None for k in seen.at_risk(wanted)):
+            seen = self.read(self.reader.read_exposure())
+            doubts, resting = self.doubts(wanted, seen), self.orders_on(wanted, seen)
+            held = seen.at_risk(wanted)
+            done.cancelled += self.cancel(
+                [o.order_id for o in resting if o.order_id and may_go(o, held)]
+            )
+            doubts += [f"an open order, {o.name}" for o in resting if o.symbol is None]
+            if doubts and not held and not resting:
+                self.close_all([None] * len(self.symbols), wanted, done, say)
+        unsure = seen.at_risk(wanted) or (wanted if doubts else ())
+        done.left, done.orders = [self.symbols[k] for k in unsure], len(resting)
+        done.why, done.others = "; ".join(doubts), others_in(seen)
 
     def orders_on(self, wanted: Sequence[int], seen: Exposure) -> list[Resting]:
         """Return the open orders that may be on some symbols."""
@@ -160,11 +160,11 @@ class LiveAccount:
         self,
         held: Sequence[float | None],
         wanted: Sequence[int],
-        closed: Sequence[str],
+        done: Done,
         say: Say,
-    ) -> list[str]:
+    ) -> None:
         """Send the exits of positions, all at once: one that gets no answer holds up no other. What
-        becomes of them is read. Return the names that are new beside `closed`."""
+        becomes of them is read."""
         now = self.clock.now()
         sent = []
         for k in wanted:
@@ -192,9 +192,7 @@ class LiveAccount:
                 refused[k] = str(error)
                 if verdict:
                     self.draw_lesson(k, contracts, verdict)
-        return [
-            name for name in dict.fromkeys(self.symbols[k] for k in known) if name not in closed
-        ]
+        done.closed = list(dict.fromkeys([*done.closed, *(self.symbols[k] for k in known)]))
 
     def parts(self, k: int, contracts: float | None) -> list[float | None]:
         """Return the orders that close a position, as contracts with its sign: none larger than the
@@ -237,7 +235,7 @@ class LiveAccount:
         async def one(order_id: str) -> None:
             try:
                 await self.client.cancel("futuresPrivateDeleteOrdersOrderId", {"orderId": order_id})
-            except (RefusedError, BotError):
+            except BotError:
                 return  # gone already, or read again and tried again
 
         async def all_of_them() -> None:
