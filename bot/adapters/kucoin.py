@@ -43,6 +43,7 @@ URGENT_S, URGENT_PAUSE_S = 60.0, 2.0
 HOT_S = 10.0
 LATER_MS = 1_000
 SYNC_S = 600.0  # clocks drift, and contracts change now and then
+REFUSED_S = 5.0  # a refused order may be the first word of it; no more often than this
 QUIET_MS = 2_000
 GONE = (Treat.NOT_CANCELABLE, Treat.NOT_FOUND)  # what a cancel is for: a closed position's orders
 PRIORITIES = {
@@ -84,6 +85,8 @@ class KucoinVenue:
         """closes the line"""
         self.synced_at = monotonic()
         self.upkeep: Future[None] | None = None
+        self.refused = False
+        """an order was, since the contracts were looked at"""
         self.changed, self.changed_s = "", 0.0
         """which contract is not what it was, and since when that is known (monotonic)"""
         self.monotonic = monotonic
@@ -129,7 +132,7 @@ class KucoinVenue:
         may be there to see to what it trades; but soon, for with the old ones none may be taken.
         """
         if self.due_for_upkeep():
-            self.synced_at = self.monotonic()
+            self.synced_at, self.refused = self.monotonic(), False
             self.upkeep = self.wire.start(self._keep_up())
         if self.answers:
             return self.answers.popleft()
@@ -174,8 +177,11 @@ class KucoinVenue:
 
     def due_for_upkeep(self) -> bool:
         """Return whether clock and contracts should be looked at again: between bars, where it
-        holds up no order, unless the bar that is waited for does not come."""
+        holds up no order, unless the bar that is waited for does not come; soon after an order was
+        refused, for the tick size may be another one."""
         passed_s = self.monotonic() - self.synced_at
+        if self.refused and passed_s > REFUSED_S:
+            return True
         feed = self.bars_feed
         between = feed is None or feed.begins_ms() - self.clock.now() > QUIET_MS
         return passed_s > (SYNC_S if between else 2.0 * SYNC_S)
@@ -229,6 +235,7 @@ class KucoinVenue:
             self.reader.learn(name, parse.order_id_of(data, name))
             event = OrderAccepted(self.clock.now(), name)
         except RefusedError as error:
+            self.refused = self.refused or error.verdict.treat is Treat.REJECTED
             event = OrderRejected(self.clock.now(), name, str(error))
         except UnreachableError as error:
             event = OrderRejected(self.clock.now(), name, str(error), local=True)

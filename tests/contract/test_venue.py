@@ -411,3 +411,26 @@ def test_a_contract_that_changes_makes_the_bot_start_anew(exchange: Simulator) -
             bench.pass_time(MINUTE)
     finally:
         bench.close()
+
+
+def test_a_refused_order_lets_the_contract_be_looked_at(exchange: Simulator) -> None:
+    """Else every stop of the old grid would be refused for ten minutes."""
+    bench = WireBench(exchange)
+    try:
+        exchange.ask("market", {"do": "tick_size", "symbol": SYMBOL, "tick": 0.5})
+        assert isinstance(send(bench, order("1", Role.STOP, -1, 1.0, 95.1)), OrderRejected)
+        bench.pass_time(5_000)  # asks
+        with pytest.raises(ContractsChangedError, match=r"tick=0\.5"):
+            bench.pass_time(1)
+    finally:
+        bench.close()
+
+
+def test_nothing_to_close_is_no_word_of_the_contract(exchange: Simulator) -> None:
+    bench = WireBench(exchange)
+    try:
+        assert isinstance(send(bench, order("1", Role.EXIT, -1, 1.0)), OrderRejected)
+        bench.pass_time(5_000)
+        assert bench.kucoin.upkeep is None
+    finally:
+        bench.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.journal_reader import JournalReader
+from bot.adapters.kucoin import ContractsChangedError
 from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
@@ -44,6 +45,8 @@ type Plain = dict[str, Any]
 SOON_MS = 300
 """a step of time while something is under way"""
 MOST_STEP_MS = 10_000
+RESTART_MS = 2_000
+"""RestartSec of the unit (DESIGN section 6)"""
 TURNS = 12
 """the loop turns at most so often within one instant"""
 TIMEOUT_S = 0.5
@@ -120,29 +123,44 @@ class WireDrill:
         else:
             now_ms = int(exchange.ask("reset", {"skip": skip})["now_ms"])
         self.clock = HandClock(now_ms)
-        self.stop = Stop().__enter__()
-        self.open = True
-        self.site = Site(exchange.futures, exchange.spot, TIMEOUT_S, True)
-        self.wire = WireThread()
-        self.bucket = HandBucket(self.clock.seconds)
-        self.client = HandClient(self.site, credentials, self.clock, self.bucket)
-        self.wire.run(self.client.open(), 5.0)
-        line = Line(self.wire, self.client, self.clock, self.site, self.clock.seconds)
-        base = open_base(folder, credentials.key, durable=False)
-        known = read_account(folder)
-        self.bot = assemble(self.config, credentials, base, line, known, self.stop)
-        self.daemon = Daemon(self.bot.engine, make_parts(self.bot, folder, self.clock, self.stop))
-        self.venue, self.state = self.bot.venue, self.bot.engine.state
+        self.credentials = credentials
         self.cover = CoverJudge(self.config)
         self.line_down = False
         """a fault is in force under which nobody can do anything"""
         self.shared = False
         """others hold positions of their own: ours is told by the fills"""
+        self.restarts = 0
+        self.open_bot()
+
+    def open_bot(self) -> None:
+        """Put a bot together from what the folder holds."""
+        self.stop = Stop().__enter__()
+        self.open = True
+        site = Site(self.exchange.futures, self.exchange.spot, TIMEOUT_S, True)
+        self.wire = WireThread()
+        self.bucket = HandBucket(self.clock.seconds)
+        self.client = HandClient(site, self.credentials, self.clock, self.bucket)
+        self.wire.run(self.client.open(), 5.0)
+        line = Line(self.wire, self.client, self.clock, site, self.clock.seconds)
+        base = open_base(self.folder, self.credentials.key, durable=False)
+        known = read_account(self.folder)
+        self.bot = assemble(self.config, self.credentials, base, line, known, self.stop)
+        parts = make_parts(self.bot, self.folder, self.clock, self.stop)
+        self.daemon = Daemon(self.bot.engine, parts)
+        self.venue, self.state = self.bot.venue, self.bot.engine.state
         begin_run(self.bot, self.config, {})
 
     def start(self) -> None:
         """Recover and be ready."""
         assert self.daemon.recover(lambda now: self.bot.recover(self.config, now))
+
+    def restart(self) -> None:
+        """Do what a service manager does with a bot that asks to be started anew."""
+        self.close()
+        self.restarts += 1
+        self.clock.now_ms = self.exchange.advance(RESTART_MS)
+        self.open_bot()
+        self.start()
 
     # Time.
 
@@ -152,7 +170,10 @@ class WireDrill:
         self.wire.run(self.bucket.ring(), 5.0)
         self.meanwhile()
         for _ in range(TURNS):
-            self.daemon.turn()
+            try:
+                self.daemon.turn()
+            except ContractsChangedError:
+                self.restart()
             if not self.wait_for_wire():
                 break
         self.watch()

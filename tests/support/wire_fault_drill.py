@@ -94,10 +94,13 @@ class FaultDrill(WireDrill):
         self.fired: list[Plain] = []
         """the faults of the wire that were taken back"""
         self.busy_turns = 0
-        self.submit, self.venue.submit = self.venue.submit, self.sending  # type: ignore[method-assign]
-        self.daemon.parts.listeners.append(self.listen)
         self.told_s = 0.0
         """the longest uncovered time that the metrics have shown"""
+
+    def open_bot(self) -> None:
+        super().open_bot()
+        self.submit, self.venue.submit = self.venue.submit, self.sending  # type: ignore[method-assign]
+        self.daemon.parts.listeners.append(self.listen)
         self.daemon.parts.publish = self.publish
 
     # Time.
@@ -315,6 +318,9 @@ class FaultDrill(WireDrill):
             assert self.notices["order_rejected"] <= 1, self.notices
             assert self.notices["uncovered"] == 0, self.notices
         self.check_metric()
+        # Another tick size is noticed by the first order that it refuses; no other fault is one.
+        anew = any(said["do"] == "tick_size" for _, said in fault.deeds)
+        assert self.restarts == int(anew and self.notices["order_rejected"] > 0)
         if "foreign_order" in fault.notices:
             orders = self.exchange.truth()["orders"]
             assert any(not self.ours(order["client_id"]) for order in orders), "it was touched"
