@@ -161,6 +161,7 @@ class WireDrill:
         self.clock.now_ms = self.exchange.advance(RESTART_MS)
         self.open_bot()
         self.start()
+        self.daemon.turn()
 
     # Time.
 
