@@ -31,7 +31,7 @@ def log_of(path: Path) -> Path:
 def log_size(path: Path) -> int:
     """Return how large the write-ahead log of a database is, bytes."""
     try:
-        return os.stat(f"{path}-wal").st_size  # asked in every turn of the loop
+        return log_of(path).stat().st_size
     except OSError:
         return 0
 

@@ -7,7 +7,7 @@ is on no list is asked for by name; everything that is kept to save questions is
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,23 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     except* Exception as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
+
+
+async def order_rows(client: KucoinClient, call: str, weight: int) -> AsyncIterator[object]:
+    """Yield the rows of one of the two books of open orders, every page of it.
+
+    Raises
+    ------
+    UnreachableError : a page could not be read, or there are more than make sense
+    """
+    for number in range(1, MOST_PAGES + 1):
+        params = {"status": "active", "currentPage": number, "pageSize": PAGE}
+        rows, pages = parse.page(await client.read(call, params, weight=weight))
+        for row in rows:
+            yield row
+        if number >= pages:
+            return
+    raise UnreachableError(f"{call}: expected at most {MOST_PAGES} pages, was more")
 
 
 class AccountReader:
@@ -148,16 +165,11 @@ class AccountReader:
     async def open_orders(self, call: str, weight: int) -> list[OrderReport]:
         """Return the orders of one of the two books."""
         found: list[OrderReport] = []
-        for number in range(1, MOST_PAGES + 1):
-            params = {"status": "active", "currentPage": number, "pageSize": PAGE}
-            rows, pages = parse.page(await self.client.read(call, params, weight=weight))
-            for row in rows:
-                report, order_id = parse.listed_order(row, self.index, self.client_ids)
-                self.learn(report.client_id, order_id)
-                found.append(report)
-            if number >= pages:
-                return found
-        raise UnreachableError(f"{call}: expected at most {MOST_PAGES} pages, was more")
+        async for row in order_rows(self.client, call, weight):
+            report, order_id = parse.listed_order(row, self.index, self.client_ids)
+            self.learn(report.client_id, order_id)
+            found.append(report)
+        return found
 
     async def order(self, client_id: str) -> OrderReport | None:
         """Return what became of one order, None when the exchange does not know it."""

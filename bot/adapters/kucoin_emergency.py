@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bot.adapters import kucoin_parse as parse
-from bot.adapters.kucoin_account import MOST_PAGES, NO_CONTRACT, PAGE, together
+from bot.adapters.kucoin_account import NO_CONTRACT, order_rows, together
 from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
 from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_index
 from bot.core.errors import UnreachableError
@@ -141,17 +141,13 @@ class EmergencyReader:
         are."""
         found: list[Resting] = []
         try:
-            for number in range(1, MOST_PAGES + 1):
-                params = {"status": "active", "currentPage": number, "pageSize": PAGE}
-                rows, pages = parse.page(await self.client.read(call, params, weight=weight))
-                found += map(self.resting, rows)
-                if number >= pages:
-                    return found, ""
+            async for row in order_rows(self.client, call, weight):
+                found.append(self.resting(row))
         except CredentialsError:
             raise
         except NO_SENSE as error:
             return found, f"the list of orders: {error}"
-        return found, f"the list of orders: more than {MOST_PAGES} pages"
+        return found, ""
 
     def resting(self, row: object) -> Resting:
         """Return a row of a list of orders, as far as it can be read."""

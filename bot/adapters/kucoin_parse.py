@@ -155,7 +155,7 @@ def listed_order(
 def fills_with_sense(rows: Sequence[object], index: Mapping[str, int]) -> list[object]:
     """Return fills without those in contracts of others that make no sense: nothing of ours can
     stand behind them. One of ours stays, and fails the read."""
-    return [row for row in rows if _has_sense(row) or not of_others(row, index)]
+    return [row for row in rows if not of_others(row, index) or _has_sense(row)]
 
 
 def _has_sense(value: object) -> bool:

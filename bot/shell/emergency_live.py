@@ -19,9 +19,9 @@ from typing import Any
 from bot.adapters.exchange_clock import ExchangeClock
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import CredentialsError, KucoinClient, RefusedError
-from bot.adapters.kucoin_emergency import EmergencyReader, Exposure, Resting
+from bot.adapters.kucoin_emergency import NO_SENSE, EmergencyReader, Exposure, Resting
 from bot.adapters.kucoin_errors import Treat, Verdict
-from bot.adapters.kucoin_fields import MalformedReplyError, wire_symbol
+from bot.adapters.kucoin_fields import wire_symbol
 from bot.adapters.kucoin_orders import Body, close_body, order_body
 from bot.adapters.kucoin_site import Site
 from bot.adapters.token_bucket import Priority, TokenBucket
@@ -133,7 +133,7 @@ class LiveAccount:
         found = seen.doubts(wanted)
         if found or seen.foreign or any(contracts != 0.0 for contracts in seen.held):
             return found
-        with suppress(UnreachableError, RefusedError, MalformedReplyError, TimeoutError):
+        with suppress(*NO_SENSE, TimeoutError):
             margin = self.wire.run(self.reader.read_margin(), WITNESS_S)
             if abs(margin) > DUST:
                 return [f"positions tie up {margin:,.2f} USDT, and none is listed"]
