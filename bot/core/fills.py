@@ -8,6 +8,7 @@ from bot.core.kernel.accounting import book_entry, book_funding, book_reduce
 from bot.core.kernel.codes import EXIT, FLAT, SIDE_NAMES
 from bot.core.kernel.decide import want_reference_entry
 from bot.core.kernel.records import Position, World
+from bot.core.kernel.sizing import one_order
 from bot.core.late import revive, take_back, turns
 from bot.core.messages import (
     Effect,
@@ -264,8 +265,8 @@ def book_exit_fill(state: State, order: Order, event: OrderFilled) -> list[Effec
     spec, fee = state.world.specs[k], event.fee * (ours / event.contracts)
     book_reduce(state.world.account, pos, spec, ours, event.price, fee)
     if pos.contracts > 0.0:
-        part = order.role is Role.EXIT and order.request.contracts == math.floor(spec.max_contracts)
-        rest = part and not order.live
+        was_cut = order.request.contracts == one_order(spec, math.inf)
+        rest = was_cut and order.role is Role.EXIT and not order.live
         return [*effects, *exit_order(state, k, order.reason)] if rest else effects
     effects += close_trade(state, k, event.now_ms, order.reason)
     if reverse != FLAT and order.role is Role.EXIT:

@@ -6,8 +6,6 @@ instant of a replacement is uncovered. Uncovered for 5 s is CRITICAL, for 15 s t
 closed (both are parameters).
 """
 
-import math
-
 from bot.core.kernel.accounting import finish_trade
 from bot.core.kernel.codes import (
     ENTRY,
@@ -21,6 +19,7 @@ from bot.core.kernel.codes import (
     TARGET,
 )
 from bot.core.kernel.records import Trade
+from bot.core.kernel.sizing import one_order
 from bot.core.messages import CancelOrder, Effect, Level, Notice, PlaceOrder, Role, TradeClosed
 from bot.core.modes import Cause
 from bot.core.orders import TERMINAL, Order, Status, Trigger, client_id
@@ -94,7 +93,7 @@ def forget(state: State, order: Order) -> None:
 def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     """Leave the position on symbol `k` at the market, unless an exit is on its way already. What
     is more than one order may have follows when that has traded."""
-    held, largest = state.at_risk(k), math.floor(state.world.specs[k].max_contracts)
+    held = state.at_risk(k)
     if held.side == FLAT or leaving(state, k):
         return []
     intent = state.world.intents[k]
@@ -102,7 +101,7 @@ def exit_order(state: State, k: int, reason: int) -> list[Effect]:
     intent.side = held.side
     intent.reason = reason
     state.guards[k].last_exit_ms = state.now_ms
-    contracts = min(held.contracts, float(largest)) if largest else held.contracts
+    contracts = one_order(state.world.specs[k], held.contracts)
     return [send(state, k, Role.EXIT, -held.side, contracts, 0.0, reason, leverage=held.leverage)]
 
 

@@ -20,7 +20,7 @@ from bot.core.kernel.exposure import (
     used_risk,
     worst_price,
 )
-from bot.core.kernel.params import Params, Tier
+from bot.core.kernel.params import Params, Spec, Tier
 from bot.core.kernel.records import Account, World
 from bot.core.kernel.registry import kernel
 
@@ -72,6 +72,14 @@ def used_totals(w: World, held_only: bool) -> tuple[float, float, float]:
 
 
 @kernel
+def one_order(spec: Spec, contracts: float) -> float:
+    """Return as much of `contracts` (whole ones) as one order of this contract may have."""
+    if spec.max_contracts > 0.0:
+        return float(min(contracts, math.floor(spec.max_contracts)))
+    return contracts
+
+
+@kernel
 def whole_contracts(w: World, k: int, notional: float) -> float:
     """Return how many contracts of symbol `k` a notional buys at the worst entry price; at least 0,
     and at most what one order may have."""
@@ -79,10 +87,7 @@ def whole_contracts(w: World, k: int, notional: float) -> float:
     price = spec.multiplier * worst_price(w, w.symbols[k].mark)
     if price <= 0.0 or notional <= 0.0:
         return 0.0
-    contracts = math.floor(notional / price)
-    if spec.max_contracts > 0.0:
-        contracts = min(contracts, math.floor(spec.max_contracts))
-    return float(contracts)
+    return one_order(spec, float(math.floor(notional / price)))
 
 
 @kernel
