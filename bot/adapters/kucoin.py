@@ -115,14 +115,14 @@ class KucoinVenue:
     def submit(self, order: PlaceOrder, now: int) -> Event | None:
         """Begin to send an order; its answer comes from `poll`."""
         self.flying.add(order.client_id)
-        self.wire.start(self._place(order))
+        self.wire.begin(self._place(order))
         return None
 
     def cancel(self, wish: CancelOrder, now: int) -> Event | None:
         """Begin to cancel; that it is gone is told by a read."""
         self.touched.add(wish.client_id)
         self.cancelling.add(wish.client_id)
-        self.wire.start(self._cancel(wish))
+        self.wire.begin(self._cancel(wish))
         return None
 
     def poll(self, until_ms: int) -> Event | None:
@@ -133,7 +133,7 @@ class KucoinVenue:
         """
         if self.due_for_upkeep():
             self.synced_at, self.refused = self.monotonic(), False
-            self.upkeep = self.wire.start(self._keep_up())
+            self.upkeep = self.wire.begin(self._keep_up())
         if self.answers:
             return self.answers.popleft()
         if self.changed:

@@ -4,6 +4,7 @@ The trading loop starts work here and collects results; it never waits inside a 
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -11,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+log = logging.getLogger("radbot.exchange")
 STOP_S = 5.0
 WAITING_S = 1.0
 
@@ -36,6 +38,13 @@ class WireThread:
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         if wake is not None:
             future.add_done_callback(lambda _: wake())
+        return future
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
+        """Start work whose end nobody waits for. It sees to its own failures: what it raises all
+        the same is a bug, and would be lost without a line in the log."""
+        future = self.start(work)
+        future.add_done_callback(_log_failure)
         return future
 
     def run[T](self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
@@ -67,6 +76,11 @@ class WireThread:
         self.thread.join(STOP_S)
         if not self.thread.is_alive():
             self.loop.close()
+
+
+def _log_failure(future: "Future[None]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("wire: work that nobody waits for has failed", exc_info=error)
 
 
 async def _cancel_all() -> None:

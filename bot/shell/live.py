@@ -185,7 +185,7 @@ def assemble(
     bot.recover = Recovery(bot, line, seen, halted_for, fresh=known is None).run
     if config.exchange.websocket:
         venue.prompter = Prompter(line.client, venue.hear)
-        line.wire.start(venue.prompter.run())
+        line.wire.begin(venue.prompter.run())
     return bot
 
 

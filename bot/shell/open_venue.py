@@ -174,7 +174,7 @@ class OpenVenue(StoredVenue):
     def sync_clock(self) -> None:
         if self.monotonic() - self.synced_at > SYNC_S:
             self.synced_at = self.monotonic()
-            self.wire.start(self._sync_clock())
+            self.wire.begin(self._sync_clock())
 
     def ask_prices(self) -> None:
         """Ask for the prices at which the orders that wait trade."""

@@ -37,6 +37,9 @@ class Wire:
         self.begun.append(Future())
         return self.begun[-1]
 
+    def begin(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
+        return self.start(work)
+
     def wait(self, future: "Future[Any]", timeout_s: float) -> Any:
         return future.result(0.0)
 

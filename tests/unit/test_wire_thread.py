@@ -58,3 +58,27 @@ def test_a_failure_of_the_work_is_its_own(wire: WireThread) -> None:
 
     with pytest.raises(TimeoutError, match="of the work itself"):
         wire.run(work(), 60.0)
+
+
+def test_a_bug_in_work_that_nobody_waits_for_is_in_the_log(
+    wire: WireThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        raise LookupError
+
+    async def nothing() -> None: ...
+
+    wire.begin(work())
+    wire.run(nothing(), 60.0)
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is LookupError
+
+
+def test_work_that_is_cancelled_at_the_end_is_no_failure(
+    wire: WireThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = wire.begin(asyncio.sleep(3600.0))
+    wire.close()
+    assert begun.cancelled()
+    assert not caplog.records
