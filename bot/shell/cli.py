@@ -6,14 +6,21 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any, cast
+from typing import TextIO, cast
 
 from bot.adapters.voice import Voice
 from bot.core.errors import BotError, InputError
 from bot.shell.cli_control import add_control_commands
-from bot.shell.options import LIVE_STATE, add_exchange_option, add_run_options, parse_port
+from bot.shell.options import (
+    LIVE_STATE,
+    add_exchange_option,
+    add_metrics_option,
+    add_rule_options,
+    add_run_options,
+    add_symbol_options,
+)
 
 EXAMPLES = """\
 examples:
@@ -126,13 +133,7 @@ def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         "market has gone on meanwhile (default: $RADBOT_STATE, else state/paper; with --speed max: "
         "nothing is kept)",
     )
-    service.add_argument(
-        "--metrics-port",
-        type=parse_port,
-        default=9810,
-        metavar="N",
-        help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",
-    )
+    add_metrics_option(service)
     paper.set_defaults(run=paper_command, lasting=True)
 
 
@@ -146,15 +147,8 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     rules = parser.add_argument_group("rules")
-    rules.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
-    rules.add_argument(
-        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
-    )
-    rules.add_argument("--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d")
-    rules.add_argument("--strategies", metavar="A,B", help="trend,momentum,reversion in this order")
-    rules.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key"
-    )
+    add_symbol_options(rules)
+    add_rule_options(rules, "trend,momentum,reversion in this order")
     account = parser.add_argument_group("account")
     account.add_argument(
         "--credentials",
@@ -179,13 +173,7 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         help=f"journal, latches, account (default: $RADBOT_STATE, else {LIVE_STATE})",
     )
     service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
-    service.add_argument(
-        "--metrics-port",
-        type=parse_port,
-        default=9810,
-        metavar="N",
-        help="on 127.0.0.1; 0: a free one",
-    )
+    add_metrics_option(service)
     service.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.set_defaults(run=live_command, lasting=True, balance=None)
 
@@ -282,11 +270,11 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
         raise
 
 
-def steady_output(args: argparse.Namespace) -> Any:
+def steady_output(args: argparse.Namespace) -> AbstractContextManager[object]:
     """Return the context of a command: trading goes on whatever becomes of its output."""
     if not getattr(args, "lasting", False):
         return nullcontext()
-    return redirect_stdout(cast(Any, Voice(sys.stdout)))
+    return redirect_stdout(cast(TextIO, Voice(sys.stdout)))
 
 
 def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:

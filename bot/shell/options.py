@@ -1,6 +1,7 @@
 """Command-line options that commands share.
 
-`radbot paper` takes every option of `radops backtest` that applies, so both are built from here.
+`radbot paper` takes every option of `radops backtest` that applies, and `radbot live` those that go
+with a real account, so all are built from here.
 """
 
 import argparse
@@ -92,31 +93,48 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with SYMBOL-INTERVAL.csv.gz files, sub-folders too; repeatable",
     )
-    market.add_argument(
-        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
-    )
-    market.add_argument(
-        "--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d"
-    )
+    add_symbol_options(market)
     market.add_argument("--start", metavar="DATE", help="first bar, UTC; nothing before it is read")
     market.add_argument("--end", metavar="DATE", help="end of the period, UTC, exclusive")
     rules = parser.add_argument_group("account and rules")
     rules.add_argument("--balance", type=float, metavar="USDT", help="deposits at the start")
-    rules.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
-    rules.add_argument(
-        "--strategies", metavar="A,B", help="trend,momentum,reversion in this order, or ema_cross"
+    add_rule_options(rules, "trend,momentum,reversion in this order, or ema_cross")
+    output = parser.add_argument_group("output")
+    output.add_argument("--trades", type=Path, metavar="FILE.csv", help="write the list of trades")
+    output.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
     )
-    rules.add_argument(
+
+
+def add_symbol_options(group: "argparse._ArgumentGroup") -> None:
+    """Add the options that say what is traded."""
+    group.add_argument(
+        "--symbols", metavar="A,B", help="perpetuals, e.g. BTC-USDT-PERP,ETH-USDT-PERP"
+    )
+    group.add_argument("--timeframe", metavar="TF", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d")
+
+
+def add_rule_options(group: "argparse._ArgumentGroup", strategies: str) -> None:
+    """Add the options that say by which rules; `strategies` is what that option may be."""
+    group.add_argument("--config", type=Path, metavar="FILE", help="configuration, YAML")
+    group.add_argument("--strategies", metavar="A,B", help=strategies)
+    group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="override one configuration key, e.g. risk.daily_loss_limit=0.08; repeatable",
     )
-    output = parser.add_argument_group("output")
-    output.add_argument("--trades", type=Path, metavar="FILE.csv", help="write the list of trades")
-    output.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
+
+
+def add_metrics_option(group: "argparse._ArgumentGroup") -> None:
+    """Add the option that says where a bot shows how it is."""
+    group.add_argument(
+        "--metrics-port",
+        type=parse_port,
+        default=9810,
+        metavar="N",
+        help="port of /metrics and /healthz on 127.0.0.1; 0 takes a free one (default: 9810)",
     )
 
 
