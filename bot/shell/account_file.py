@@ -14,8 +14,7 @@ from bot.adapters.files import atomic_file
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
 from bot.core.market import ContractSpec
-
-NAME = "account.json"
+from bot.shell.state_folder import ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def read_account(folder: Path) -> AccountFile | None:
     ------
     InputError : the file cannot be read
     """
-    path = folder / NAME
+    path = folder / ACCOUNT
     try:
         return decode(AccountFile, json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -70,5 +69,5 @@ def read_account(folder: Path) -> AccountFile | None:
 
 def write_account(folder: Path, account: AccountFile) -> None:
     """Write the file, durably and whole; raise InputError when that is not possible."""
-    with atomic_file(folder / NAME) as file:
+    with atomic_file(folder / ACCOUNT) as file:
         json.dump(encode(account), file)

@@ -4,7 +4,6 @@ exchange's own part is in bot/shell/live.py.
 """
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from bot.core.kernel.records import World
 from bot.core.messages import Command, History, Operator
 from bot.core.owners import RETIRED, strategy_name
 from bot.core.state import State
-from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.build import build_world
 from bot.shell.clocks import MarketClock, PacedClock, VirtualClock
 from bot.shell.config import Config, trading_hash
@@ -31,10 +29,10 @@ from bot.shell.offline import run_identity
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import PaperVenue, open_paper_venue
 from bot.shell.recovery import MissedMarket, begin_anew, recover, skip_unwritten
+from bot.shell.state_folder import ACCOUNT, JOURNAL, LATCHES, LOCK, PAPER, control_socket
 from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
-PAPER_FILE = "paper.sqlite3"
 
 
 @dataclass(slots=True)
@@ -100,12 +98,12 @@ def open_base(state_dir: Path, account: str, *, durable: bool) -> Base:
     run_id = f"{int(time.time() * 1000):x}-{secrets.token_hex(3)}"
     locks = take_locks(state_dir, account, run_id)
     try:
-        latches = Latches(state_dir / "latches")
+        latches = Latches(state_dir / LATCHES)
         try:
             latches.prepare()
         except OSError as error:  # the bot may still protect and flatten
             log.error("latches: no reserve could be made: %s", error)
-        journal = Journal.open(state_dir / "journal.sqlite3", durable=durable)
+        journal = Journal.open(state_dir / JOURNAL, durable=durable)
     except BaseException:
         for lock in locks:
             lock.release()
@@ -124,7 +122,7 @@ def make_folder(state_dir: Path) -> None:
 def check_kind(state_dir: Path, *, live: bool) -> None:
     """Raise InputError where a bot of the other kind lives: its journal is not ours to go on with,
     and `radbot kill` must find one account there."""
-    kind, name = ("paper", PAPER_FILE) if live else ("live", ACCOUNT_FILE)
+    kind, name = ("paper", PAPER) if live else ("live", ACCOUNT)
     if (state_dir / name).exists():
         raise InputError(
             f"{state_dir}: expected no {kind} bot, was one ({name}): use another --state"
@@ -148,12 +146,12 @@ def open_paper_bot(
     make_folder(state_dir)
     check_kind(state_dir, live=False)
     # A simulated account is its database, wherever a link makes it appear.
-    account = str((state_dir / PAPER_FILE).resolve())
+    account = str((state_dir / PAPER).resolve())
     base = open_base(state_dir, account, durable=durable)
     with ExitStack() as failed:
         failed.callback(base.close, clean=True)
         world: World = build_world(config, source.specs, source.start_ms)
-        store = PaperStore(state_dir / PAPER_FILE, durable=durable)
+        store = PaperStore(state_dir / PAPER, durable=durable)
         failed.callback(store.close)
         venue, traded = open_paper_venue(
             store,
@@ -200,20 +198,14 @@ def paper_clock(
     return PacedClock(start_ms, speed)
 
 
-def socket_path(state_dir: Path) -> Path:
-    """Return where the control socket is: in the service's runtime directory, if it has one."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return (Path(runtime) if runtime else state_dir) / "control.sock"
-
-
 def take_locks(state_dir: Path, account: str, run_id: str) -> list[InstanceLock]:
     """Take the lock of the state directory and that of its account.
 
     Raises LockedError, and InputError when this user may not take them.
     """
     note: dict[str, object] = {"state": str(state_dir), "run_id": run_id, "program": BOT}
-    note["socket"] = str(socket_path(state_dir).absolute())
-    own = InstanceLock.acquire(state_dir / "lock", note)
+    note["socket"] = str(control_socket(state_dir).absolute())
+    own = InstanceLock.acquire(state_dir / LOCK, note)
     try:
         return [own, InstanceLock.acquire(account_lock_path(account), note, EVERYBODY)]
     except BaseException:

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bot.core.errors import BotError, InputError
 from bot.core.market import parse_symbol
 from bot.core.text import clean
 from bot.shell import offline
+from bot.shell.state_folder import LATCHES, LOCK, control_socket
 from bot.shell.tables import LINES, heading, moment, painter
 
 type Plain = dict[str, Any]
@@ -130,16 +132,13 @@ def place(args: argparse.Namespace) -> tuple[Path, Path]:
     folder = state_dir(args.state)
     if args.socket is not None:
         return folder, args.socket
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected the state directory of a bot, was none: give --state")
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if runtime:
-        return folder, Path(runtime) / "control.sock"
-    try:
-        noted = json.loads((folder / "lock").read_bytes()).get("socket")
-    except (OSError, ValueError, AttributeError):
-        noted = None
-    return folder, Path(noted) if isinstance(noted, str) else folder / "control.sock"
+    existing(folder)
+    socket = control_socket(folder)
+    if socket.parent == folder:
+        with suppress(OSError, ValueError, AttributeError):
+            noted = json.loads((folder / LOCK).read_bytes()).get("socket")
+            socket = Path(noted) if isinstance(noted, str) else socket
+    return folder, socket
 
 
 def operator() -> str:
@@ -245,7 +244,7 @@ def kill_command(args: argparse.Namespace) -> int:
         return 2
     reason, by = args.reason or "operator", operator()
     try:
-        Latches(folder / "latches").pull("kill_switch", reason, by, int(time.time() * 1000))
+        Latches(folder / LATCHES).pull("kill_switch", reason, by, int(time.time() * 1000))
     except OSError as error:  # flattening never waits for a disk
         print(f"warning: the latch could not be written: {error}", file=sys.stderr)
     return flatten(args, folder, socket, {"reason": reason}, None)
@@ -334,7 +333,7 @@ def report(args: argparse.Namespace, folder: Path, answer: Plain) -> int:
     """Print the end of a kill or close; return the exit code."""
     flat = bool(answer.get("flat"))
     if args.name == "kill":
-        answer["latched"] = Latches(folder / "latches").read() is not None
+        answer["latched"] = Latches(folder / LATCHES).read() is not None
     note = f" ({answer['note']})" if "note" in answer else ""
     if args.json:
         print(json.dumps(answer))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from bot.adapters.journal_reader import JournalReader
 from bot.core.errors import InputError
 from bot.shell.replay import MOST_SHOWN, Difference, Replay, describe, newest, replay
+from bot.shell.state_folder import JOURNAL
 from bot.shell.tables import moment
 
 NOT_ALL = 3
@@ -22,7 +23,7 @@ def replay_command(args: argparse.Namespace) -> int:
     """Replay; return 0 when every decision of the journal is reproduced."""
     if not 0 <= args.last <= 10_000:
         raise InputError(f"last: expected 0 to 10000, was {args.last}")
-    path = args.state / "journal.sqlite3"
+    path = args.state / JOURNAL
     with closing(JournalReader(path)) as reader:
         identity = reader.identity()
         shown: list[dict[str, Any]] = [

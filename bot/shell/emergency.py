@@ -20,12 +20,12 @@ from bot.core.codec import decode
 from bot.core.errors import BotError, InputError
 from bot.core.kernel.params import Params, Spec
 from bot.core.messages import CancelOrder, OrderFilled, PlaceOrder, Role
-from bot.shell.account_file import NAME as ACCOUNT_FILE
 from bot.shell.account_file import AccountFile, key_hash, read_account
 from bot.shell.credentials import NoCredentialsError, load_credentials
 from bot.shell.others import told_of_others
 from bot.shell.paper import INSTALLATION
 from bot.shell.paper_venue import PaperVenue, restore_records
+from bot.shell.state_folder import ACCOUNT, LOCK, PAPER
 from bot.sim.paper_market import PaperMarket
 
 LOCK_WAIT_S = 5.0
@@ -96,16 +96,16 @@ def flatten(
     BotError : the exchange cannot be reached, or does not accept the key
     """
     began = time.monotonic()
-    live = (state_dir / ACCOUNT_FILE).exists()
+    live = (state_dir / ACCOUNT).exists()
     if live:
         live_key(state_dir, credentials)
-    ask_first = symbol is not None or (live and holder(state_dir / "lock") is not None)
+    ask_first = symbol is not None or (live and holder(state_dir / LOCK) is not None)
     if ask_first and nothing_there(state_dir, symbol, credentials, say) and symbol is not None:
         done = Done([], 0, [], 0)
         note = f"{symbol} was flat: nothing was done"
         return {**result_of(done, reason, began), "note": note}
-    stop_holder(state_dir / "lock", say)
-    lock = take_lock(state_dir / "lock")
+    stop_holder(state_dir / LOCK, say)
+    lock = take_lock(state_dir / LOCK)
     try:
         account = open_account(state_dir, credentials)
         try:
@@ -217,15 +217,13 @@ def live_key(state_dir: Path, credentials: Path | None) -> tuple[AccountFile, Cr
 
 def open_account(state_dir: Path, credentials: Path | None) -> EmergencyAccount:
     """Open the account of a state directory, live or simulated; raise InputError where none is."""
-    if (state_dir / ACCOUNT_FILE).exists():
+    if (state_dir / ACCOUNT).exists():
         from bot.shell.emergency_live import LiveAccount  # ccxt, for those who need it
 
         return LiveAccount(state_dir, credentials)
-    if (state_dir / "paper.sqlite3").exists():
+    if (state_dir / PAPER).exists():
         return PaperAccount(state_dir)
-    raise InputError(
-        f"{state_dir}: expected an account (paper.sqlite3 or {ACCOUNT_FILE}), was none"
-    )
+    raise InputError(f"{state_dir}: expected an account ({PAPER} or {ACCOUNT}), was none")
 
 
 class PaperAccount:
@@ -233,7 +231,7 @@ class PaperAccount:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
-        path = state_dir / "paper.sqlite3"
+        path = state_dir / PAPER
         store = PaperStore(path, durable=True, busy_ms=BUSY_MS)
         with reading_account(path):
             identity, data = store.read("identity"), store.read("market")

@@ -18,7 +18,6 @@ from bot.core.kernel.records import World
 from bot.core.market import ContractSpec
 from bot.core.state import State
 from bot.shell.assemble import (
-    PAPER_FILE,
     Base,
     Bot,
     check_kind,
@@ -36,6 +35,7 @@ from bot.shell.open_venue import OpenVenue
 from bot.shell.paper import INSTALLATION, Source, warmup_rows
 from bot.shell.paper_venue import restore_records
 from bot.shell.recovery import begin_anew
+from bot.shell.state_folder import PAPER
 from bot.shell.stop import Stop
 from bot.sim.open_market import OpenMarket
 
@@ -63,7 +63,7 @@ def open_kucoin_paper(
     """
     make_folder(state_dir)
     check_kind(state_dir, live=False)
-    path = state_dir / PAPER_FILE
+    path = state_dir / PAPER
     base = open_base(state_dir, str(path.resolve()), durable=True)
     line = connect(config, None)
     try:

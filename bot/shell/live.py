@@ -49,6 +49,7 @@ from bot.shell.live_checks import (
 )
 from bot.shell.paper import Source, warmup_rows
 from bot.shell.recovery import begin_anew
+from bot.shell.state_folder import ACCOUNT, OUTBOX
 from bot.shell.stop import Stop
 
 log = logging.getLogger("radbot")
@@ -100,7 +101,7 @@ def check_same(
     if known.key_hash != key_hash(credentials.key):
         raise InputError(
             f"{state_dir}: expected the API key it was founded with, was another; for a new key of "
-            f"the same account while it is flat, remove {state_dir / 'account.json'}; else {hint}"
+            f"the same account while it is flat, remove {state_dir / ACCOUNT}; else {hint}"
         )
     if known.futures_url != config.exchange.futures_url:
         raise InputError(
@@ -380,6 +381,6 @@ class Recovery:
 
 def tell(state_dir: Path, severity: str, kind: str, text: str, now_ms: int) -> None:
     """Leave a message for people."""
-    outbox = Outbox(state_dir / "outbox")
+    outbox = Outbox(state_dir / OUTBOX)
     outbox.put(severity, kind, f"radbot: {kind}", text, now_ms)
     outbox.flush()

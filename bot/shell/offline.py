@@ -20,6 +20,7 @@ from bot.core.owners import read_kinds, written
 from bot.core.specs import BUILTIN
 from bot.core.state import State
 from bot.core.summary import trade_row
+from bot.shell.state_folder import JOURNAL, LATCHES, LOCK
 from bot.shell.status import describe, select
 
 type Plain = dict[str, Any]
@@ -47,7 +48,7 @@ def from_journal(state_dir: Path, command: str, last: int, note: str) -> Plain:
     ------
     JournalError : there is no journal, it cannot be read, or is damaged
     """
-    path = state_dir / "journal.sqlite3"
+    path = state_dir / JOURNAL
     if not path.is_file():
         raise JournalError(f"{note}, and {state_dir} has no journal: no bot has run there")
     with closing(JournalReader(path)) as reader, reader.at_once():
@@ -95,7 +96,7 @@ def template(symbols: list[str], identity: Mapping[str, Any]) -> State:
 
 def latched(described: Plain, state_dir: Path) -> Plain:
     """Return a description with what the latch adds: the next start will obey it."""
-    latch = Latches(state_dir / "latches").read()
+    latch = Latches(state_dir / LATCHES).read()
     causes = described["causes"]
     if latch is None or any(cause["mode"] == "FLATTEN" for cause in causes):
         return described
@@ -110,7 +111,7 @@ def latched(described: Plain, state_dir: Path) -> Plain:
 
 def latch_of(state_dir: Path) -> Plain:
     """Return the latch and the resume that waits for the next start, None where there is none."""
-    latches = Latches(state_dir / "latches")
+    latches = Latches(state_dir / LATCHES)
     latch, left = latches.read(), latches.take_resume()
     return {
         "latch": None if latch is None else asdict(latch),
@@ -126,9 +127,9 @@ def resume(state_dir: Path, reason: str, by: str, at_ms: int) -> None:
     LockedError : a bot is at work there after all
     InputError : it cannot be written
     """
-    lock = InstanceLock.acquire(state_dir / "lock", {"program": "resume"})
+    lock = InstanceLock.acquire(state_dir / LOCK, {"program": "resume"})
     try:
-        latches = Latches(state_dir / "latches")
+        latches = Latches(state_dir / LATCHES)
         try:
             latches.prepare()
             # In this order: a crash in between leaves the latch, which is the safe side.

@@ -17,7 +17,7 @@ from bot.core.errors import BotError, InputError, UnreachableError
 from bot.core.messages import Configured, Effect, Event, Notice, TradeClosed
 from bot.core.state import State
 from bot.core.summary import RunResult, trade_row
-from bot.shell.assemble import Bot, begin_run, socket_path
+from bot.shell.assemble import Bot, begin_run
 from bot.shell.build import to_params, to_tiers
 from bot.shell.config import Config, trading_hash
 from bot.shell.control import Commands
@@ -29,6 +29,7 @@ from bot.shell.obedience import Obedience
 from bot.shell.offline import finished_trades
 from bot.shell.paper import result_of
 from bot.shell.progress import Progress, deadlines
+from bot.shell.state_folder import OUTBOX, control_socket
 from bot.shell.stop import Stop
 from bot.shell.telemetry import Telemetry, resident_bytes
 from bot.shell.terminal import Terminal
@@ -164,7 +165,7 @@ def serve[V: LastingVenue](
         HOST, wish.metrics_port, lambda: telemetry.latest, time.monotonic, stalled_after(config)
     )
     try:
-        control = ControlServer(socket_path(wish.state_dir), commands.handle)
+        control = ControlServer(control_socket(wish.state_dir), commands.handle)
         try:
             publisher.publish(bot.engine.state)
             begin_run(bot, config, identity)
@@ -206,7 +207,7 @@ def build_parts[V: LastingVenue](
     return Parts(
         journal=bot.journal,
         latches=bot.latches,
-        outbox=Outbox(wish.state_dir / "outbox"),
+        outbox=Outbox(wish.state_dir / OUTBOX),
         notifier=notifier,
         progress=Progress(limits, time.monotonic()),
         telemetry=telemetry,
