@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from bot.core.errors import UnreachableError
+from bot.core.history import MOST_MISSED
 from bot.core.market import Bar
 from bot.core.messages import Condition, Cycle, Event, History, Rewarm
 from bot.core.modes import Cause
@@ -28,8 +29,6 @@ log = logging.getLogger("radbot")
 SETTLE_MS = 2_000
 RETRY_MS = 500
 DECIDE_MS = 60_000  # an older bar is not decided on any more: the market has moved on
-MOST_MISSED = 48
-"""more missed bars than this: the indicators begin anew (DESIGN section 5 rule 11)"""
 WARMUP_WAIT_MS = 30_000
 """a first warm-up, which is many answers of each symbol, is waited for so long"""
 STALE_MS = 60_000  # a market whose newest price is older stands still

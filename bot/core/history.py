@@ -5,6 +5,10 @@ from bot.core.kernel.records import CORRELATION_SLOTS, SymbolState
 from bot.core.messages import Cycle, Effect, History, Level, Notice, Rewarm
 from bot.core.state import State
 
+MOST_MISSED = 48
+"""after more missed bars than this, whoever shows them begins with a Rewarm (DESIGN section 5 rule
+11)"""
+
 
 def see_bars(state: State, event: Cycle | History) -> None:
     """Take the bars that ended into the indicators, in configuration order."""

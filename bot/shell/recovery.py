@@ -10,6 +10,7 @@ import time
 from itertools import batched
 from typing import Protocol
 
+from bot.core.history import MOST_MISSED
 from bot.core.market import Row
 from bot.core.messages import Command, Condition, History, Operator, Rewarm, Tick
 from bot.core.modes import Cause
@@ -19,8 +20,6 @@ from bot.shell.venue import Venue
 
 SEQUENCE_GAP = 1_000_000
 """orders that may have gone out without being written, before the process died"""
-MOST_MISSED = 48
-"""more missed bars than this: the indicators are warmed up anew (DESIGN section 5)"""
 
 
 def skip_unwritten(state: State) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.journal_reader import JournalReader
+from bot.core.history import MOST_MISSED
 from bot.core.kernel.codes import FLAT
 from bot.core.market import DAY_MS, HOUR_MS
 from bot.shell.assemble import Bot, open_paper_bot
 from bot.shell.config import load_config
 from bot.shell.paper import synthetic_source
 from bot.shell.paper_venue import MOST_AWAY_MS
-from bot.shell.recovery import MOST_MISSED
 from bot.shell.replay import replay
 from tests.support.lasting import check_books, recovered
 

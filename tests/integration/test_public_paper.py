@@ -12,6 +12,7 @@ from bot.adapters import kucoin_client
 from bot.adapters.journal_reader import JournalReader
 from bot.adapters.kucoin_bars import Bars
 from bot.core.errors import InputError, UnreachableError
+from bot.core.history import MOST_MISSED
 from bot.core.kernel.codes import FLAT, FLATTEN, HALT, OPERATOR, STOP, TARGET
 from bot.core.kernel.records import Position, Trade
 from bot.core.market import HOUR_MS, MINUTE_MS
@@ -20,7 +21,6 @@ from bot.core.modes import Cause
 from bot.shell import emergency
 from bot.shell.config import Config
 from bot.shell.paper import new_engine, synthetic_source, warmup_rows
-from bot.shell.recovery import MOST_MISSED
 from ops.exchange.public_api import ROUTES
 from tests.support.lasting import BUSY
 from tests.support.live_processes import EAGER
