@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.adapters.exchange_clock import ExchangeClock
+from bot.adapters.kucoin_bars import BarFeed
 from bot.adapters.kucoin_client import KucoinClient
+from bot.adapters.kucoin_market import PublicMarket, WireSource
 from bot.adapters.kucoin_site import Credentials, Site
 from bot.adapters.token_bucket import WINDOW_S, TokenBucket
 from bot.adapters.wire_thread import WireThread
 from bot.core.errors import UnreachableError
+from bot.core.state import State
 from bot.shell.config import Config
 from bot.shell.live_checks import Account, clock_refusals, inspect, inspect_key
+from bot.shell.paper import warmup_rows
 
 LOOK_S = 20.0  # how long a question of the start may take, with its tries
 
@@ -45,6 +49,21 @@ class Line:
             return self.wire.run(work, LOOK_S)
         except TimeoutError as error:
             raise UnreachableError(f"no answers within {LOOK_S:g} s") from error
+
+    def feed(
+        self, public: PublicMarket, wake: Callable[[], None], config: Config, state: State
+    ) -> BarFeed:
+        """Return the feed of a bot's bars; it begins where the books stand."""
+        return BarFeed(
+            WireSource(self.wire, public, wake),
+            len(state.symbols),
+            config.timeframe_ms,
+            int(config.timing.bar_wait_s * 1000),
+            warmup_rows(config),
+            state.decided_ms,
+            self.clock.now(),
+            [symbol.bar_time for symbol in state.world.symbols],
+        )
 
     def begin_at(self, known_ms: int) -> None:
         """Begin with the last time that is known: without the exchange the host's own may be ahead

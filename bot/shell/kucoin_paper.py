@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bot.adapters.kucoin_bars import SETTLE_MS, BarFeed
-from bot.adapters.kucoin_market import PublicMarket, WireSource, read_contracts
+from bot.adapters.kucoin_bars import SETTLE_MS
+from bot.adapters.kucoin_market import PublicMarket, read_contracts
 from bot.adapters.paper_store import PaperStore, check_same, reading_account
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
@@ -32,7 +32,7 @@ from bot.shell.engine import Engine
 from bot.shell.exchange_line import Line, connect
 from bot.shell.live import first_look
 from bot.shell.open_venue import OpenVenue
-from bot.shell.paper import INSTALLATION, Source, warmup_rows
+from bot.shell.paper import INSTALLATION, Source
 from bot.shell.paper_venue import restore_records
 from bot.shell.recovery import begin_anew
 from bot.shell.state_folder import PAPER
@@ -201,16 +201,4 @@ class Recovery:
         venue.play_missed(clock.now())
         with venue.read.waited_for():
             recover_books(bot, config, clock.now(), None)
-        state = bot.engine.state
-        venue.start_feed(
-            BarFeed(
-                WireSource(self.line.wire, venue.public, venue.wake),
-                len(state.symbols),
-                config.timeframe_ms,
-                int(config.timing.bar_wait_s * 1000),
-                warmup_rows(config),
-                state.decided_ms,
-                clock.now(),
-                [symbol.bar_time for symbol in state.world.symbols],
-            )
-        )
+        venue.start_feed(self.line.feed(venue.public, venue.wake, config, bot.engine.state))

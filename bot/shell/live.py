@@ -14,8 +14,6 @@ from pathlib import Path
 
 from bot.adapters.kucoin import ContractsChangedError, KucoinVenue
 from bot.adapters.kucoin_account import AccountReader
-from bot.adapters.kucoin_bars import BarFeed
-from bot.adapters.kucoin_market import WireSource
 from bot.adapters.kucoin_prompt import Prompter
 from bot.adapters.kucoin_site import Credentials
 from bot.adapters.outbox import Outbox
@@ -47,7 +45,7 @@ from bot.shell.live_checks import (
     newest,
     self_test,
 )
-from bot.shell.paper import Source, warmup_rows
+from bot.shell.paper import Source
 from bot.shell.recovery import begin_anew
 from bot.shell.state_folder import ACCOUNT, OUTBOX
 from bot.shell.stop import Stop
@@ -313,21 +311,9 @@ class Recovery:
         self.wait_for_cover()
         self.halt([*self.halted_for, *self.judge_key(self.seen), *self.try_orders(self.seen)])
         state = bot.engine.state
-        feed = BarFeed(
-            WireSource(self.line.wire, venue.public, venue.wake),
-            len(state.symbols),
-            config.timeframe_ms,
-            int(config.timing.bar_wait_s * 1000),
-            warmup_rows(config),
-            state.decided_ms,
-            self.line.clock.now(),
-            [symbol.bar_time for symbol in state.world.symbols],
-        )
-        venue.follow(feed)
-        held = len(state.held)
+        venue.follow(self.line.feed(venue.public, venue.wake, config, state))
         money = f"{wallet(state.world.account):,.2f} USDT"
-        text = "ready: wallet %s, %d open, mode %s"
-        log.info(text, money, held, state.modes.name)
+        log.info("ready: wallet %s, %d open, mode %s", money, len(state.held), state.modes.name)
 
     def wait_for_cover(self) -> None:
         """Let the stops that recovery sent be acknowledged before the bot says that it is ready."""
