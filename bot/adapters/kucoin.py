@@ -198,9 +198,7 @@ class KucoinVenue:
 
     def take_errors(self) -> list[str]:
         """Return the kinds of errors since the last call."""
-        found = list(self.client.errors)
-        del self.client.errors[: len(found)]
-        return found
+        return self.client.take_errors()
 
     def line(self) -> LineState:
         """Return how the line to the exchange is."""

@@ -51,7 +51,7 @@ class CredentialsError(UnreachableError):
 
 
 class KucoinClient:
-    """One account on one site. Lives in the wire thread; every method is a coroutine there."""
+    """One account on one site. All but `take_errors` are coroutines of the wire thread."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class KucoinClient:
         self.ccxt.on_rest_response = self._heard
         self.session: aiohttp.ClientSession | None = None
         self.errors: list[str] = []
-        """kinds of errors since somebody took them; bounded by who takes them every turn"""
+        """kinds of errors that nobody has taken yet; a bot takes them every turn"""
 
     async def open(self) -> None:
         """Make the session; ccxt would make one that resolves both address families."""
@@ -199,6 +199,13 @@ class KucoinClient:
         except Exception as error:
             verdict = classify(error, order=False)
             raise UnreachableError(f"clock: {verdict.text}") from error
+
+    def take_errors(self) -> list[str]:
+        """Return the kinds of errors since the last call; for the trading loop. What the wire
+        thread adds meanwhile stays for the next call."""
+        found = list(self.errors)
+        del self.errors[: len(found)]
+        return found
 
     async def _call(self, call: str, params: Mapping[str, Any] | None) -> Any:
         return await getattr(self.ccxt, call)(dict(params or {}))

@@ -147,9 +147,7 @@ class OpenVenue(StoredVenue):
 
     def take_errors(self) -> list[str]:
         """Return the kinds of errors since the last call."""
-        found = list(self.public.client.errors)
-        del self.public.client.errors[: len(found)]
-        return found + super().take_errors()
+        return self.public.client.take_errors() + super().take_errors()
 
     def line(self) -> LineState | None:
         """Return how the line to the exchange is."""
