@@ -15,7 +15,7 @@ from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
 from bot.adapters.kucoin_account import together
 from bot.adapters.kucoin_client import KucoinClient, RefusedError
-from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_symbol
+from bot.adapters.kucoin_fields import Fields, MalformedReplyError, wire_index, wire_symbol
 from bot.adapters.kucoin_market import read_contracts
 from bot.adapters.kucoin_orders import order_body
 from bot.adapters.kucoin_parse_market import Contract
@@ -91,9 +91,8 @@ async def inspect(client: KucoinClient, config: Config) -> Account:
         )
         listed = [contract.spec.symbol for contract in contracts if contract is not None]
         modes = await together(*(_margin_mode(client, symbol) for symbol in listed))
-        index = {wire_symbol(symbol): k for k, symbol in enumerate(symbols)}
         # Hedge mode is told in words of its own; its positions would be malformed.
-        held, foreign = parse.positions([] if hedge else positions, index)
+        held, foreign = parse.positions([] if hedge else positions, wire_index(symbols))
         wallet = parse.overview(money).wallet
     except MalformedReplyError as error:
         raise UnreachableError(f"an answer that makes no sense: {error}") from error
