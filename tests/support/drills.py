@@ -7,12 +7,10 @@ does not matter there.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from bot.adapters.journal import Journal
-from bot.adapters.journal_reader import JournalReader
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.market import Row
 from bot.core.messages import Command, History, Operator, Role
@@ -24,7 +22,6 @@ from bot.shell.daemon import Daemon
 from bot.shell.engine import Engine
 from bot.shell.offline import run_identity
 from bot.shell.paper import Source, synthetic_source
-from bot.shell.replay import replay
 from bot.shell.stop import Stop
 from bot.sim.faults import HIDDEN_READS, Fault, FaultyVenue, Kind
 from bot.sim.outsiders import PaperOutsider, TickOutsider
@@ -32,7 +29,7 @@ from bot.sim.paper_market import PaperMarket
 from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
 from tests.support.cover import CoverJudge, Held, RestingStop
-from tests.support.lasting import BUSY, check_books, check_entries
+from tests.support.lasting import BUSY, check_books, check_entries, replayed
 from tests.support.parts import HandClock, make_parts
 
 INSTALLATION = "drill"
@@ -110,6 +107,7 @@ class Drill:
             self.stop,
             self.clock,
             self.market.next_ms,
+            self.clock.monotonic,
         )
         self.daemon = Daemon(self.engine, parts)
         self.cover = CoverJudge(CONFIG, beside_ms(plan))
@@ -176,8 +174,5 @@ class Drill:
             self.journal.close(clean=True)
 
     def replayed(self) -> int:
-        """Return how many events the journal holds; all must lead to the same decisions."""
-        with closing(JournalReader(self.folder / "journal.sqlite3")) as reader:
-            result = replay(reader)
-        assert result.different == 0, result.differences[:2]
-        return result.events
+        """See `lasting.replayed`."""
+        return replayed(self.folder)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bot.adapters.journal_reader import JournalReader
 from bot.adapters.outbox import Outbox
 from bot.core.kernel.codes import FLAT
 from bot.core.messages import Liquidated, OrderFilled, Role
@@ -18,6 +19,7 @@ from bot.shell.config import Config
 from bot.shell.engine import Outcome
 from bot.shell.paper import Source
 from bot.shell.paper_venue import PaperVenue
+from bot.shell.replay import replay
 
 BUSY = [
     'symbols=["BTC-USDT-PERP","ETH-USDT-PERP","SOL-USDT-PERP"]',
@@ -54,6 +56,14 @@ def check_told(folder: Path, symbols: Sequence[str]) -> None:
     assert not happened - told, happened - told
     twice = {one: count for one, count in (told - happened).items() if one in happened}
     assert not twice, twice
+
+
+def replayed(folder: Path) -> int:
+    """Return how many events the journal of a bot holds; each must be decided as it was."""
+    with closing(JournalReader(folder / "journal.sqlite3")) as reader:
+        result = replay(reader)
+    assert result.different == 0, result.differences[:3]
+    return result.events
 
 
 def check_orders(state: State, seen: Snapshot) -> None:

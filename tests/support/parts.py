@@ -7,6 +7,7 @@ from bot.adapters.journal import Journal
 from bot.adapters.latches import Latches
 from bot.adapters.outbox import Outbox
 from bot.adapters.systemd import Notifier
+from bot.shell.clocks import MarketClock
 from bot.shell.config import Config
 from bot.shell.control import Commands
 from bot.shell.daemon import Parts
@@ -41,25 +42,26 @@ def make_parts(
     engine: Engine,
     journal: Journal,
     stop: Stop,
-    clock: HandClock,
+    clock: MarketClock,
     next_ms: Callable[[], int | None],
+    monotonic: Callable[[], float],
 ) -> Parts:
     """Return the parts of a daemon in a state directory; nobody is notified."""
     latches = Latches(folder / "latches")
     latches.prepare()
     commands = Commands(lambda reason, by: latches.pull("kill_switch", reason, by, 0))
-    names = ("version", "release_id", "content_hash", "config_hash", "run_id")
+    names = ("version", "release_id", "content_hash", "config_hash", "run_id", "trading")
     return Parts(
         journal=journal,
         latches=latches,
         outbox=Outbox(folder / "outbox"),
         notifier=Notifier(None, None),
         progress=Progress(deadlines(config, 1.0, lined=True), 0.0),
-        telemetry=Telemetry(dict.fromkeys(names, "drill"), clock.monotonic),
-        obedience=Obedience(engine, commands, latches, clock.monotonic),
+        telemetry=Telemetry(dict.fromkeys(names, "drill"), monotonic),
+        obedience=Obedience(engine, commands, latches, monotonic),
         stop=stop,
         clock=clock,
         next_ms=next_ms,
         snapshot_s=SNAPSHOT_S,
-        monotonic=clock.monotonic,
+        monotonic=monotonic,
     )

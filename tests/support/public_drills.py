@@ -4,10 +4,8 @@ The real daemon, engine, journal, database, feed and ccxt over real sockets; onl
 hand, on both sides at once.
 """
 
-from contextlib import closing
 from pathlib import Path
 
-from bot.adapters.journal_reader import JournalReader
 from bot.adapters.kucoin_bars import SETTLE_MS, Bars
 from bot.adapters.kucoin_client import KucoinClient
 from bot.adapters.kucoin_site import Site
@@ -21,11 +19,11 @@ from bot.shell.daemon import Daemon
 from bot.shell.exchange_line import Line
 from bot.shell.kucoin_paper import assemble
 from bot.shell.paper import kucoin_source
-from bot.shell.replay import replay
 from bot.shell.stop import Stop
-from tests.support.lasting import check_books
+from ops.exchange.hand_clock import HandClock
+from tests.support.lasting import check_books, replayed
 from tests.support.wire import Simulator
-from tests.support.wire_drills import HandClock, make_parts
+from tests.support.wire_drills import wire_parts
 
 MOST_STEP_MS = 20_000
 TURNS = 20
@@ -68,7 +66,8 @@ class PublicDrill:
             self.stop.__exit__()
             raise
         self.venue, self.state = self.bot.venue, self.bot.engine.state
-        self.daemon = Daemon(self.bot.engine, make_parts(self.bot, folder, self.clock, self.stop))
+        parts = wire_parts(self.bot, folder, config, self.clock, self.stop)
+        self.daemon = Daemon(self.bot.engine, parts)
         self.daemon.parts.listeners.append(self.heard)
         self.trades: list[TradeClosed] = []
         self.kinds: list[str] = []
@@ -149,8 +148,5 @@ class PublicDrill:
             self.stop.__exit__()
 
     def replayed(self) -> int:
-        """Return how many events the journal holds; all must lead to the same decisions."""
-        with closing(JournalReader(self.folder / "journal.sqlite3")) as reader:
-            result = replay(reader)
-        assert result.different == 0, result.differences[:2]
-        return result.events
+        """See `lasting.replayed`."""
+        return replayed(self.folder)

@@ -7,36 +7,28 @@ does not matter there.
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.adapters.journal_reader import JournalReader
 from bot.adapters.kucoin import ContractsChangedError
-from bot.adapters.kucoin_site import Credentials, Site
-from bot.adapters.outbox import Outbox
-from bot.adapters.systemd import Notifier
+from bot.adapters.kucoin_site import Site
 from bot.adapters.wire_thread import WireThread
 from bot.core.kernel.codes import FLAT, FLATTEN
 from bot.core.messages import Command, Operator
 from bot.shell.account_file import read_account
 from bot.shell.assemble import Bot, begin_run, open_base
 from bot.shell.config import Config, load_config
-from bot.shell.control import Commands
 from bot.shell.daemon import Daemon, Parts
 from bot.shell.exchange_line import Line
 from bot.shell.live import assemble
-from bot.shell.obedience import Obedience
-from bot.shell.progress import Progress
-from bot.shell.replay import replay
 from bot.shell.stop import Stop
-from bot.shell.telemetry import Telemetry
 from bot.shell.venue import LastingVenue
 from ops.exchange.hand_clock import HandClock
 from tests.support.cover import CoverJudge, Held, wire_held, wire_quotes, wire_stops
 from tests.support.hand_bucket import HandBucket, HandClient
-from tests.support.lasting import BUSY
+from tests.support.lasting import BUSY, replayed
+from tests.support.parts import make_parts
 from tests.support.shares import Share, our_share
 from tests.support.wire import KEYS, Simulator
 
@@ -62,7 +54,7 @@ SETTINGS = (
 
 
 class LoopClock:
-    """The same for the daemon."""
+    """The time of a hand clock for the daemon, which never sleeps here."""
 
     def __init__(self, hand: HandClock) -> None:
         self.hand = hand
@@ -81,26 +73,22 @@ def drill_config(exchange: Simulator, *more: str) -> Config:
     return load_config(None, [*SETTINGS, *urls, "exchange.websocket=false", *more])
 
 
-def make_parts[V: LastingVenue](bot: Bot[V], folder: Path, clock: HandClock, stop: Stop) -> Parts:
-    """Return the parts of a daemon around a bot on the wire; nobody is notified."""
-    commands = Commands(lambda reason, by: bot.latches.pull("kill_switch", reason, by, 0))
-    names = ("version", "release_id", "content_hash", "config_hash", "run_id", "trading")
-    limits = {"cycle": 75.0, "account": 30.0, "protection": 25.0}
-    return Parts(
-        journal=bot.journal,
-        latches=bot.latches,
-        outbox=Outbox(folder / "outbox"),
-        notifier=Notifier(None, None),
-        progress=Progress(limits, 0.0),
-        telemetry=Telemetry(dict.fromkeys(names, "drill"), clock.seconds),
-        obedience=Obedience(bot.engine, commands, bot.latches, clock.seconds),
-        stop=stop,
-        clock=LoopClock(clock),
-        next_ms=bot.venue.next_ms,
-        prompted=bot.venue.prompted,
-        take_errors=bot.venue.take_errors,
-        monotonic=clock.seconds,
+def wire_parts[V: LastingVenue](
+    bot: Bot[V], folder: Path, config: Config, clock: HandClock, stop: Stop
+) -> Parts:
+    """Return the parts of a daemon around a bot on the wire."""
+    parts = make_parts(
+        folder,
+        config,
+        bot.engine,
+        bot.journal,
+        stop,
+        LoopClock(clock),
+        bot.venue.next_ms,
+        clock.seconds,
     )
+    parts.prompted, parts.take_errors = bot.venue.prompted, bot.venue.take_errors
+    return parts
 
 
 class WireDrill:
@@ -113,7 +101,6 @@ class WireDrill:
         *,
         skip: int | None = None,
         config: Config | None = None,
-        credentials: Credentials = KEYS,
     ) -> None:
         """Begin a new account after `skip` rows; None: go on with the account as it is."""
         self.folder, self.exchange = folder, exchange
@@ -123,7 +110,6 @@ class WireDrill:
         else:
             now_ms = int(exchange.ask("reset", {"skip": skip})["now_ms"])
         self.clock = HandClock(now_ms)
-        self.credentials = credentials
         self.cover = CoverJudge(self.config)
         self.line_down = False
         """a fault is in force under which nobody can do anything"""
@@ -139,13 +125,13 @@ class WireDrill:
         site = Site(self.exchange.futures, self.exchange.spot, TIMEOUT_S, True)
         self.wire = WireThread()
         self.bucket = HandBucket(self.clock.seconds)
-        self.client = HandClient(site, self.credentials, self.clock, self.bucket)
+        self.client = HandClient(site, KEYS, self.clock, self.bucket)
         self.wire.run(self.client.open(), 5.0)
         line = Line(self.wire, self.client, self.clock, site, self.clock.seconds)
-        base = open_base(self.folder, self.credentials.key, durable=False)
+        base = open_base(self.folder, KEYS.key, durable=False)
         known = read_account(self.folder)
-        self.bot = assemble(self.config, self.credentials, base, line, known, self.stop)
-        parts = make_parts(self.bot, self.folder, self.clock, self.stop)
+        self.bot = assemble(self.config, KEYS, base, line, known, self.stop)
+        parts = wire_parts(self.bot, self.folder, self.config, self.clock, self.stop)
         self.daemon = Daemon(self.bot.engine, parts)
         self.venue, self.state = self.bot.venue, self.bot.engine.state
         begin_run(self.bot, self.config, {})
@@ -313,11 +299,8 @@ class WireDrill:
             self.stop.__exit__()
 
     def replayed(self) -> int:
-        """Return how many events the journal holds; all must lead to the same decisions."""
-        with closing(JournalReader(self.folder / "journal.sqlite3")) as reader:
-            result = replay(reader)
-        assert result.different == 0, result.differences[:2]
-        return result.events
+        """See `lasting.replayed`."""
+        return replayed(self.folder)
 
 
 def plan(exchange: Simulator, faults: Sequence[Plain]) -> None:

@@ -13,28 +13,11 @@ from yarl import URL
 
 from ops.exchange.faults import Faults
 from ops.exchange.sockets import Hub
+from tests.support.kucoin_samples import CONTRACT
 
 LONG_S = 10.0  # no wait takes that long unless something is broken
 NOW_MS = 1_717_200_000_000
-CONTRACT = {
-    "symbol": "XBTUSDTM",
-    "baseCurrency": "XBT",
-    "quoteCurrency": "USDT",
-    "settleCurrency": "USDT",
-    "multiplier": 0.001,
-    "tickSize": 0.1,
-    "lotSize": 1,
-    "maxOrderQty": 1_000_000,
-    "maxPrice": 1_000_000.0,
-    "maxLeverage": 125,
-    "makerFeeRate": 0.0002,
-    "takerFeeRate": 0.0006,
-    "isInverse": False,
-    "status": "Open",
-    "expireDate": None,
-    "nextFundingRateTime": 1_000_000,
-    "firstOpenDate": 1_585_555_200_000,
-}
+LISTED = CONTRACT | {"firstOpenDate": 1_585_555_200_000}
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -96,7 +79,7 @@ class Wire:
         return web.json_response({"code": "200000", "data": data})
 
     async def contracts(self, request: web.Request) -> web.Response:
-        return web.json_response({"code": "200000", "data": [CONTRACT]})
+        return web.json_response({"code": "200000", "data": [LISTED]})
 
     async def connect(self, token: str, name: str = "me") -> Client:
         """Connect without waiting for the welcome."""
