@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from random import Random
 
 from bot.adapters import kucoin_parse as parse
 from bot.adapters.exchange_clock import Clock
@@ -74,7 +73,6 @@ class KucoinVenue:
         clock: Clock,
         close: Callable[[], None] = lambda: None,
         wake: Callable[[], None] = lambda: None,
-        rng: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wire, self.client, self.reader = wire, client, reader
@@ -102,7 +100,7 @@ class KucoinVenue:
         """orders that a cancel was sent for after the present read had begun: it may be older"""
         self.heard = False
         """something happened that a read should look at"""
-        self.read: PacedRead[Snapshot] = PacedRead(wire, wake, rng, monotonic)
+        self.read: PacedRead[Snapshot] = PacedRead(wire, wake, monotonic=monotonic)
         self.soon_s = SOON_S
         self.asked_ms = self.account_ms = 0
         """exchange time at which the present read began, and the newest one that came through"""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -62,14 +62,12 @@ class KucoinClient:
         rng: Random | None = None,
         *,
         slim: bool = True,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; without `credentials` only public reads work."""
         self.site = site
         self.clock = clock
         self.bucket = bucket
         self.rng = rng if rng is not None else Random()
-        self.monotonic = monotonic
         self.ccxt = kucoin_class(slim=slim)(_settings(site, credentials))
         self.ccxt.options["partner"] = {}  # given with the rest it is merged, and is ccxt's own
         self.ccxt.nonce = clock.now
@@ -192,10 +190,10 @@ class KucoinClient:
         """Ask the exchange for its time. Raises UnreachableError."""
         # Orders may wait for it.
         await self.bucket.take(TIME_WEIGHT, Priority.REDUCE, URGENT_WAIT_S)
-        asked = self.monotonic()
+        asked = time.monotonic()
         try:
             data = envelope(await self._call("futuresPublicGetTimestamp", None), "timestamp")
-            self.clock.told(server_time(data), asked, self.monotonic())
+            self.clock.told(server_time(data), asked, time.monotonic())
         except Exception as error:
             verdict = classify(error, order=False)
             raise UnreachableError(f"clock: {verdict.text}") from error

@@ -20,16 +20,13 @@ class MarketClock(Protocol):
 class PacedClock:
     """Market time that runs `speed` times as fast as real time, from `start_ms` on."""
 
-    def __init__(
-        self, start_ms: int, speed: float, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, start_ms: int, speed: float) -> None:
         self.start_ms = start_ms
         self.speed = speed
-        self.monotonic = monotonic
-        self.began = monotonic()
+        self.began = time.monotonic()
 
     def now(self) -> int:
-        return self.start_ms + int((self.monotonic() - self.began) * 1000.0 * self.speed)
+        return self.start_ms + int((time.monotonic() - self.began) * 1000.0 * self.speed)
 
     def seconds_until(self, moment_ms: int) -> float:
         return max(0.0, (moment_ms - self.now()) / 1000.0 / self.speed)

@@ -53,18 +53,14 @@ class Record:
 class Engine:
     """One account on one venue. Not thread-safe: one caller feeds it."""
 
-    def __init__(
-        self,
-        state: State,
-        venue: Venue,
-        commit: Callable[[Sequence[Outcome], State], bool] | None = None,
-        listener: Callable[[Event, list[Effect]], None] | None = None,
-    ) -> None:
-        """Prepare; `commit` makes outcomes durable and returns whether it could."""
+    def __init__(self, state: State, venue: Venue) -> None:
+        """Prepare; whoever runs the engine sets what it calls."""
         self.state = state
         self.venue = venue
-        self.commit = commit
-        self.listener = listener
+        self.commit: Callable[[Sequence[Outcome], State], bool] | None = None
+        """makes outcomes durable; returns whether it could"""
+        self.listener: Callable[[Event, list[Effect]], None] | None = None
+        """told of every event and its effects, when they have been carried out"""
         self.before_acting: Callable[[], None] | None = None
         """called when the mode is FLATTEN, after the commit and before orders go out"""
         self.ending: Callable[[], bool] = lambda: False

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 from bot.adapters.exchange_clock import Clock
@@ -54,7 +53,6 @@ class OpenVenue(StoredVenue):
         speed: float = 1.0,
         wake: Callable[[], None] = lambda: None,
         close: Callable[[], None] = lambda: None,
-        rng: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(market, store)
@@ -73,7 +71,7 @@ class OpenVenue(StoredVenue):
         self.rates: dict[int, tuple[Future[Rates], int]] = {}
         """the same, and when they were asked, ms"""
         self.rates_at = 0.0
-        self.read: PacedRead[dict[int, float]] = PacedRead(wire, wake, rng, monotonic)
+        self.read: PacedRead[dict[int, float]] = PacedRead(wire, wake, monotonic=monotonic)
         """of the marks of what is held"""
 
     def start_feed(self, feed: BarFeed) -> None:

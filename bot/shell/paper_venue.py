@@ -36,12 +36,10 @@ class StoredVenue:
 
     market: PaperMarket
 
-    def __init__(
-        self, market: PaperMarket, store: PaperStore, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, market: PaperMarket, store: PaperStore) -> None:
         self.market = market
         self.store = store
-        self.wall = wall
+        self.wall: Callable[[], float] = time.time
         self.moment: tuple[int, int] | None = None
         """(wall clock, market time) of the newest poll, ms"""
         self.trouble: str | None = None
@@ -133,9 +131,8 @@ class PaperVenue(StoredVenue):
         store: PaperStore,
         stream: Iterator[Row],
         source: Callable[[], Iterator[Row]],
-        wall: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(market, store, wall)
+        super().__init__(market, store)
         self.stream = stream
         """where the market's rows come from now"""
         self.source = source

@@ -21,7 +21,7 @@ from ops.exchange import fault_replies as replies
 from ops.exchange.fault_specs import AT_A_PUSH, AT_ONCE, KINDS, REQUEST_KINDS, check
 
 MOST_FAULTS = 1_000
-RoleOf = Callable[[dict[str, Any] | None, str], str | None]
+type RoleOf = Callable[[dict[str, Any] | None], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ async def read(request: web.Request, role_of: RoleOf) -> Seen:
         body = None
     orders = body if isinstance(body, list) else [body]
     known = [order if isinstance(order, dict) else None for order in orders]
-    roles = frozenset(role_of(order, request.path) for order in known)
+    roles = frozenset(role_of(order) for order in known)
     return Seen(request.path, request.method, roles)
 
 

@@ -68,7 +68,7 @@ def listener(wire: Wire, routes: Sequence[Route]) -> web.Application:
     app = web.Application(
         middlewares=[
             framed,
-            wire.faults.middleware(lambda body, _path: role_of_request(body)),
+            wire.faults.middleware(role_of_request),
             refusing,
         ],
         client_max_size=MOST_BODY,

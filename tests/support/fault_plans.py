@@ -27,6 +27,7 @@ RESTING = (Role.STOP, Role.TARGET)
 OLD_READ_S = 4.0
 """reads that lag longer than DIFFERENT_MS in bot/core/state.py cannot be told from the truth"""
 
+STORM = 12  # faults
 CELLS: list[Cell] = [
     *((kind, role, Moment.SEND) for kind in SENT for role in Role),
     *((kind, role, Moment.ANSWER) for kind in TOLD for role in Role),
@@ -53,13 +54,13 @@ def single(cell: Cell, seed: int) -> list[Fault]:
     return [Fault(*cell, nth, seconds)]
 
 
-def storm(seed: int, faults: int = 12) -> list[Fault]:
+def storm(seed: int) -> list[Fault]:
     """Return a plan of many faults of all sorts. A foreign order is not among them: it holds
     entries until a person has looked, and nothing would follow."""
     rng = Random(seed)
     quiet = [cell for cell in CELLS if cell[0] is not Kind.FOREIGN_ORDER]
     plan = []
-    for cell in rng.sample(quiet, faults):
+    for cell in rng.sample(quiet, STORM):
         most = 2 if cell[1] is Role.TARGET else 4
         seconds = OLD_READ_S if cell[0] is Kind.OLD_READ else rng.uniform(1.0, 60.0)
         plan.append(Fault(*cell, rng.randint(1, most), seconds))

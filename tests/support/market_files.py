@@ -13,12 +13,12 @@ T0 = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 HEADER = "timestamp,open,high,low,close,volume"
 
 
-def candle_lines(count: int, start_ms: int = T0, step_ms: int = HOUR) -> list[str]:
+def candle_lines(count: int, start_ms: int = T0) -> list[str]:
     """Return lines of valid candles whose closes go 101, 102 .. 107, 101 .."""
     lines = []
     for i in range(count):
         price = 100.0 + i % 7
-        row = (start_ms + i * step_ms, price, price + 2.5, price - 2.25, price + 1, i % 5)
+        row = (start_ms + i * HOUR, price, price + 2.5, price - 2.25, price + 1, i % 5)
         lines.append(",".join(map(str, row)))
     return lines
 

@@ -46,15 +46,13 @@ def eager_params(**changes: Any) -> Params:
     return Params(**(numbers | changes))
 
 
-def make_state(
-    symbols: int = 1, *, balance: float = 2_100.0, params: Params | None = None
-) -> State:
+def make_state(symbols: int = 1, *, params: Params | None = None) -> State:
     """Return a fresh state over contracts of one coin, with momentum as its only strategy."""
     world = make_world(
         params=params if params is not None else eager_params(),
         strategies=(MOMENTUM,),
         specs=[COIN for _ in range(symbols)],
-        balance=balance,
+        balance=2_100.0,
     )
     return State(world=world, symbols=NAMES[:symbols], installation="t", now_ms=START)
 

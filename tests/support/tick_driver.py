@@ -36,7 +36,6 @@ class TickDriver:
         state: State,
         exchange: TickExchange,
         *,
-        steps: int = 4,
         refuse: Callable[[PlaceOrder], bool] = lambda order: False,
         watch: Callable[[Event, list[Effect]], None] = lambda event, effects: None,
     ) -> None:
@@ -44,7 +43,7 @@ class TickDriver:
         exchange; `watch` sees every event with its effects, after they are carried out."""
         self.state = state
         self.exchange = exchange
-        self.path = QuotePath(exchange.specs, state.world.params.timeframe_ms, steps)
+        self.path = QuotePath(exchange.specs, state.world.params.timeframe_ms)
         self.refuse = refuse
         self.watch = watch
         self.refused: list[str] = []

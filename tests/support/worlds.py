@@ -76,7 +76,6 @@ def make_world(
     symbols: int = 1,
     *,
     params: Params | None = None,
-    tiers: list[Tier] | None = None,
     strategies: tuple[int, ...] = ALL_STRATEGIES,
     specs: list[Spec] | None = None,
     balance: float = 10_000.0,
@@ -85,7 +84,7 @@ def make_world(
     """Return a World with DESIGN's numbers where nothing else is given."""
     return new_world(
         params if params is not None else Params(),
-        tiers if tiers is not None else design_tiers(),
+        design_tiers(),
         list(strategies),
         specs if specs is not None else [make_spec() for _ in range(symbols)],
         balance,
@@ -109,13 +108,11 @@ def reference_world(
     return new_world(params, design_tiers(), [EMA_CROSS], specs, balance, start_ms)
 
 
-def bars_of(
-    closes: list[float], *, start_ms: int = START, timeframe_ms: int = HOUR
-) -> list[Candle]:
-    """Return one bar for each close: it opens at the close before, its range is its body."""
+def bars_of(closes: list[float]) -> list[Candle]:
+    """Return one hour for each close: it opens at the close before, its range is its body."""
     before = [closes[0], *closes[:-1]]
     return [
-        Candle(start_ms + i * timeframe_ms, o, max(o, c), min(o, c), c)
+        Candle(START + i * HOUR, o, max(o, c), min(o, c), c)
         for i, (o, c) in enumerate(zip(before, closes, strict=True))
     ]
 

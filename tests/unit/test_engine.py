@@ -24,7 +24,8 @@ class Told(PaperMarket):
     def __init__(self, events: Sequence[Event]) -> None:
         world, data = reference_world(), market_data(market_of(bars_of([100.0, 100.0])))
         super().__init__(world.params, world.specs, world.account.deposits, data.rows())
-        self.engine = Engine(State(world, data.symbols, "test"), self, self.commit)
+        self.engine = Engine(State(world, data.symbols, "test"), self)
+        self.engine.commit = self.commit
         self.coming: Iterator[Event] = iter(events)
         self.committed: list[list[Event]] = []
         self.reachable = True

@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-def role_of(body: dict[str, Any] | None, path: str) -> str | None:
+def role_of(body: dict[str, Any] | None) -> str | None:
     return str(body.get("clientOid", "")).rpartition("-")[2] if body else None
 
 
