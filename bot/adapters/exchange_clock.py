@@ -93,7 +93,7 @@ class ExchangeClock:
         return abs(self._at(anchor, moment) - exchange_ms) <= most_ms * self.speed
 
     def _may_be(self, exchange_ms: int, asked_s: float, answered_s: float) -> bool:
-        """Return whether the exchange may have written that if ours is right, but for what we
-        allow it."""
+        """Return whether our time agrees: by it the exchange may have written that between question
+        and answer, give or take `LONG_S`."""
         first, last = asked_s - LONG_S, answered_s + LONG_S
         return self._at(self.anchor, first) <= exchange_ms <= self._at(self.anchor, last)

@@ -277,7 +277,8 @@ class KucoinVenue:
         self.wake()
 
     def _taken(self, seen: Snapshot) -> Snapshot:
-        """Return a read without what it may be too old for; note what it means for the next one."""
+        """Return a finished read without its word on orders that a cancel was sent for after it had
+        begun; forget the hot orders that it has answered for, or that are hot no more."""
         self.account_ms = self.asked_ms
         self.soon_s = min(2.0 * self.soon_s, LATER_S)
         oldest = self.monotonic() - HOT_S

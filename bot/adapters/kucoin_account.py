@@ -84,19 +84,20 @@ class AccountReader:
         self.marks = [0.0 for _ in symbols]
         """the newest mark prices that came with positions"""
         self.held: set[int] = set(range(len(self.wires)))
-        """symbols that may have settled funding since it was asked for; at first any"""
+        """symbols that were held since funding was asked for: it may have been settled; at first
+        all"""
         self.held_last: set[int] = set()
         """symbols that were held when positions were read last"""
         self.unasked: set[int] = set()
-        """symbols that have traded while nobody looked at positions: the same"""
+        """symbols not in `held` that new fills show to have been held meanwhile"""
         self.traded: set[int] = set()
-        """symbols that have traded and were not on the list of positions since: it may be behind"""
+        """symbols with new fills that no list of positions has shown since: it may lag behind"""
         self.archived_ms = 0
-        """old fills are in `entries` up to here, of a read that has failed; 0 after one that has
-        not: a read may not last for as long as many weeks take"""
+        """up to when old fills were taken by a read that has failed: the next one goes on there,
+        because many weeks take longer than one read may; 0 after a read that has not failed"""
         self.slow_ms, self.wallet_seen = 0, 0.0
         self.moved = True
-        """the wallet was another one than before: somebody may have moved money"""
+        """the wallet has changed since the read before: somebody may have moved money"""
         self.odd_fills = 0
         """the most fills of others on one list that made no sense"""
         self.missing: dict[str, int] = {}

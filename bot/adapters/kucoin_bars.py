@@ -78,13 +78,14 @@ class BarFeed:
         self.warming = decided_ms == 0
         """the first warm-up is not shown yet"""
         self.patient_ms = now + WARMUP_WAIT_MS if self.warming else 0
+        """until then no bar is closed without the whole warm-up"""
         first = newest - warmup_rows * timeframe_ms
         shown = [decided_ms for _ in range(symbols)] if self.warming else seen_ms
         self.known_ms = [ms or first for ms in shown or [decided_ms for _ in range(symbols)]]
         """by symbol: what opened before this was shown, is in `found`, or did not trade"""
         self.found: list[Bars] = [[] for _ in range(symbols)]
         self.anew = [0 for _ in range(symbols)]
-        """by symbol: it begins anew with what is in `found`, after so many missed bars"""
+        """by symbol: the missed bars after which it begins anew with what is in `found`, else 0"""
         self.silent = [0 for _ in range(symbols)]
         """by symbol: bars that were closed without it since its last one came"""
         self.wrong = ["" for _ in range(symbols)]
@@ -97,6 +98,7 @@ class BarFeed:
         self.account_ms: Callable[[], int] = lambda: sys.maxsize
         """when the account was read last: a decision waits for what the bar did to positions"""
         self.deadline_ms = 0
+        """when the bar is closed without what is missing"""
         self.ready: deque[Event] = deque()
         self.ages: list[Future[int]] = []
         self.age_asked_ms = 0
@@ -145,7 +147,7 @@ class BarFeed:
         return min(known or self.known_ms) >= self.end_ms and self.account_ms() >= self.end_ms
 
     def late(self, now: int) -> bool:
-        """Return whether the bar is decided without what is not in."""
+        """Return whether it is time to close the bar without the answers that are missing."""
         unanswered = min(self.known_ms) < self.end_ms - self.timeframe_ms
         return now >= self.deadline_ms and not (unanswered and now < self.patient_ms)
 
@@ -173,8 +175,8 @@ class BarFeed:
                 self.wrong[k] = str(error)
 
     def take(self, k: int, bars: Bars, to_ms: int) -> None:
-        """Take the bars of a symbol up to `to_ms`, oldest first. The newest may be late: only its
-        being there is news."""
+        """Take the bars of a symbol up to `to_ms`, oldest first. Where the newest is not among them
+        it may be late and is asked for again; any other did not trade."""
         missed = self.missed(k, to_ms)
         if missed > MOST_MISSED:
             self.anew[k] = missed

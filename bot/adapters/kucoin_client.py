@@ -209,7 +209,8 @@ class KucoinClient:
         return await getattr(self.ccxt, call)(dict(params or {}))
 
     def _answered(self, reply: Any, call: str, *, trying: bool) -> Any:
-        """Return the `data` of an answer; one that came through a pause ends it."""
+        """Return the `data` of an answer. `trying` says that its request went out while requests
+        were held back after a 429: the answer ends that."""
         data = envelope(reply, call)
         if trying:
             self.bucket.unblock()
@@ -258,7 +259,7 @@ FINAL = frozenset(
     {Treat.NOT_FOUND, Treat.NOT_CANCELABLE, Treat.NOTHING_TO_CLOSE, Treat.REJECTED, Treat.DUPLICATE}
 )
 ANSWERS = FINAL - {Treat.DUPLICATE}
-"""no errors of the line; that an order was refused is counted where it is heard of"""
+"""answers, and no errors of the line; a refused order is counted with its event (telemetry.py)"""
 MALFORMED = "malformed"
 KINDS = {
     Treat.UNKNOWN: "timeout",

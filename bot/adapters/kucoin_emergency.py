@@ -1,8 +1,8 @@
 """What a live account has at risk, read for an emergency: as much of it as can be read.
 
-Rules of this file: nothing that makes no sense, is refused or does not come spoils anything else,
-and none of it is taken for flat: it is named. Only a key that is not accepted ends a read. What the
-list of positions does not have is asked for by itself.
+Rules of this file: what cannot be read (no answer, a refusal, nonsense) spoils nothing else; it is
+named, and never taken for flat. Only a key that is not accepted ends a read. What the list of
+positions does not have is asked for by itself.
 """
 
 import asyncio
@@ -65,8 +65,9 @@ class EmergencyReader:
         """symbols that were not known to be flat when positions were read last"""
 
     async def read_positions(self, *, each: bool = False) -> Exposure:
-        """Return what is held, and ask for as little as possible: what `each` asks for by itself is
-        else only what was held before.
+        """Return what is held. What the list of positions does not have is asked for by itself:
+        everything with `each`, or where there is no list; else only what was not flat before, or
+        has a row that makes no sense.
 
         Raises
         ------

@@ -89,8 +89,8 @@ class TokenBucket:
         return len(self._waiting)
 
     async def take(self, weight: int, priority: Priority, within_s: float = inf) -> bool:
-        """Wait until a request of that weight may go out; return whether it tries through a block,
-        and who is answered then shall `unblock`.
+        """Wait until a request of that weight may go out. Return whether it goes out as a try while
+        the rest is held back: when it is answered, call `unblock`.
 
         Raises
         ------
@@ -131,8 +131,8 @@ class TokenBucket:
             self._count(others, now + min(max(reset_ms / 1000.0, 0.0), self.window_s))
 
     def block(self, seconds: float) -> None:
-        """Hold everything for so long, urgent requests but for one every `TRY_S`: the exchange has
-        answered nothing (429)."""
+        """Hold everything back for so long after a 429; of urgent requests one every `TRY_S` goes
+        out as a try."""
         length = min(max(seconds, 0.0), LONGEST_BLOCK_S) * (1.0 + JITTER * self._rng.random())
         now = self._monotonic()
         self._blocked_until = max(self._blocked_until, now + length)
@@ -144,8 +144,8 @@ class TokenBucket:
         self._grant()
 
     def wait_s(self, weight: int, priority: Priority) -> float:
-        """Return in how many seconds a request could go out if nobody was before it; one that is
-        larger than the budget when all of it is free."""
+        """Return in how many seconds a request could go out if nobody was before it. One that is
+        larger than the whole budget goes out when all of it is free."""
         now = self._monotonic()
         self._give_back(now)
         at, room = now, self._share(priority) - self._used

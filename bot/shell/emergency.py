@@ -84,9 +84,9 @@ def flatten(
     and where everything was asked for `foreign`: what is in contracts that are not configured,
     which nobody here touches.
     `credentials` is the folder with the key of a live account. A bot that does not answer is killed
-    first, except for one symbol with nothing there to close: its other positions need it; and
-    except without the key, or with one that is refused: it may come round and do it, which nobody
-    else could.
+    first, but for two cases: one symbol that has neither position nor order, because the bot's
+    other positions need it; and no key, or one that is refused, because the bot may come round and
+    then do what nobody else can.
 
     Raises
     ------

@@ -112,7 +112,8 @@ class Account:
         return self._reserve(Closable(self.ledger.held))
 
     def _reserve(self, closable: Closable) -> float:
-        """Return the same, and let the entries close what they can of `closable`."""
+        """Return what `order_margin` does; what live entries would close is taken from
+        `closable`."""
         entries = (o for o in self.live.values() if o.role is Role.ENTRY and o.may_trade)
         return sum((self._margin(o, o.left, o.price, closable) for o in entries), 0.0)
 
