@@ -6,6 +6,8 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
+CLOSED = -1
+"""no file has this number"""
 _early: list[int] = []
 """SIGHUP that came before anybody could take it"""
 
@@ -37,8 +39,11 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
-        os.close(self._reader)
-        os.close(self._writer)
+        ends = self._reader, self._writer
+        # A thread may wake late, when the numbers are those of files that were opened since.
+        self._reader = self._writer = CLOSED
+        for end in ends:
+            os.close(end)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
