@@ -83,9 +83,9 @@ def connect(config: Config, credentials: Credentials | None) -> Line:
     exchange = config.exchange
     site = Site(exchange.futures_url, exchange.spot_url, exchange.timeout_s, exchange.ipv4)
     clock = ExchangeClock(exchange.speed)
-    wire = WireThread()
     # The exchange counts its windows in its own time.
     bucket = TokenBucket(window_s=WINDOW_S / exchange.speed)
     client = KucoinClient(site, credentials, clock, bucket)
+    wire = WireThread()
     wire.run(client.open(), LOOK_S)
     return Line(wire, client, clock, site)

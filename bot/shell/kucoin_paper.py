@@ -6,6 +6,7 @@ that was founded also starts while the exchange cannot be reached: halted, until
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,18 +66,15 @@ def open_kucoin_paper(
     check_kind(state_dir, live=False)
     path = state_dir / PAPER
     base = open_base(state_dir, str(path.resolve()), durable=True)
-    line = connect(config, None)
-    try:
+    with ExitStack() as failed:
+        failed.callback(base.close, clean=True)
+        line = connect(config, None)
+        failed.callback(line.close)
         store = PaperStore(path, durable=True)
-        try:
-            return assemble(config, source, base, store, line, stop)
-        except BaseException:
-            store.close()
-            raise
-    except BaseException:
-        line.close()
-        base.close(clean=True)
-        raise
+        failed.callback(store.close)
+        bot = assemble(config, source, base, store, line, stop)
+        failed.pop_all()
+    return bot
 
 
 def assemble(

@@ -9,6 +9,7 @@ there is an answer.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,17 +77,16 @@ def open_live_bot(
     known = read_account(state_dir)
     check_same(state_dir, known, config, credentials)
     base = open_base(state_dir, credentials.key, durable=True)
-    line = connect(config, credentials)
-    try:
+    with ExitStack() as failed:
+        failed.callback(base.close, clean=True)
+        line = connect(config, credentials)
+        failed.callback(line.close)
         bot = assemble(config, credentials, base, line, known, stop)
         if override:
             log.warning(override)
             tell(state_dir, "WARNING", "override", override, 0)
-        return bot
-    except BaseException:
-        line.close()
-        base.close(clean=True)
-        raise
+        failed.pop_all()
+    return bot
 
 
 def check_same(
@@ -140,15 +140,7 @@ def assemble(
         seen = first_look(lambda: line.look(config), stop, known=True)
     halted_for = judge(seen, fresh=known is None) if seen is not None else []
     account = known or found(config, credentials, line, base, seen)
-    specs = newest(account.specs, seen) if seen is not None else account.specs
-    if specs != account.specs:
-        text = f"contracts have changed: {changed(account.specs, specs)}"
-        log.warning(text)
-        tell(base.state_dir, "WARNING", "contracts_changed", text, line.clock.now())
-    new = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
-    if new != account:
-        account = new
-        note_account(base.state_dir, account, line.clock.now())
+    account = as_of_now(account, base.state_dir, line, seen)
     world = build_world(config, account.specs, account.founded_ms)
     template = State(world, config.symbols, account.installation)
     state = base.journal.load_state(template)
@@ -229,6 +221,19 @@ def found(
     )
     write_account(base.state_dir, account)
     return account
+
+
+def as_of_now(account: AccountFile, folder: Path, line: Line, seen: Account | None) -> AccountFile:
+    """Return the account with contracts and line as they are now; what has changed is written."""
+    specs = newest(account.specs, seen) if seen is not None else account.specs
+    if specs != account.specs:
+        text = f"contracts have changed: {changed(account.specs, specs)}"
+        log.warning(text)
+        tell(folder, "WARNING", "contracts_changed", text, line.clock.now())
+    now = replace(account, specs=specs, timeout_s=line.site.timeout_s, ipv4=line.site.ipv4)
+    if now != account:
+        note_account(folder, now, line.clock.now())
+    return now
 
 
 def note_account(folder: Path, account: AccountFile, now: int) -> None:
