@@ -24,10 +24,10 @@ from bot.shell.assemble import Bot
 from bot.shell.config import Config
 from bot.shell.daemon import Daemon
 from bot.shell.engine import failing_as
+from bot.shell.state_folder import FAILED_STARTS
 from bot.shell.venue import LastingVenue
 
 log = logging.getLogger("radbot")
-NAME = "failed-starts.json"
 MOST_FAILED = 2
 PROVED_CYCLES = 3
 """decisions after which a start counts as good"""
@@ -37,7 +37,7 @@ class FailedStarts:
     """The starts in a row that have ended by an exception, kept in a state directory."""
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / NAME
+        self.file = folder / FAILED_STARTS
         self.cycles = 0
 
     def known(self) -> list[str]:

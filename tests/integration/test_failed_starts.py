@@ -15,7 +15,8 @@ from bot.core.modes import Cause
 from bot.core.orders import Status
 from bot.core.reconcile import Snapshot
 from bot.shell.control import Request
-from bot.shell.failed_starts import MOST_FAILED, NAME, PROVED_CYCLES, FailedStarts
+from bot.shell.failed_starts import MOST_FAILED, PROVED_CYCLES, FailedStarts
+from bot.shell.state_folder import FAILED_STARTS
 from tests.support.drills import CONFIG, Drill
 
 BAR_TURNS = CONFIG.timeframe_ms // 2_500
@@ -70,13 +71,13 @@ def test_a_start_that_decides_some_bars_was_good(drill: Drill) -> None:
     assert len(FailedStarts(drill.folder).known()) == MOST_FAILED - 1
     for _ in range(BAR_TURNS):
         drill.turn()
-    assert not (drill.folder / NAME).exists()
+    assert not (drill.folder / FAILED_STARTS).exists()
     assert not drill.engine.careful
 
 
 def test_a_count_that_cannot_be_read_is_none(drill: Drill) -> None:
     for text in ("[", "3", '{"a": 1}x'):
-        (drill.folder / NAME).write_text(text)
+        (drill.folder / FAILED_STARTS).write_text(text)
         assert FailedStarts(drill.folder).known() == []
 
 
@@ -204,7 +205,7 @@ def test_a_person_makes_it_an_ordinary_bot_again(drill: Drill, poisoned: Poisone
 def test_it_stays_careful_over_restarts_until_then(drill: Drill) -> None:
     fail(drill)
     begin(drill)
-    (drill.folder / NAME).unlink()
+    (drill.folder / FAILED_STARTS).unlink()
     drill.engine.careful = False
     begin(drill)
     assert drill.engine.careful

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from bot.adapters.latches import Latches
-from bot.shell.failed_starts import NAME
+from bot.shell.state_folder import FAILED_STARTS
 from tests.support.processes import PATIENCE_S, Bot, real_bot
 
 ODD = "Stra\udcdfe"  # a byte of another encoding, as the command line brings it
@@ -61,14 +61,14 @@ def test_a_damaged_journal_is_told_by_its_name_and_not_started_again(bot: Bot) -
 
 def test_after_starts_that_failed_the_bot_is_up_and_halted_until_resumed(bot: Bot) -> None:
     bot.state.mkdir()
-    (bot.state / NAME).write_text(json.dumps(["InvariantError: x", "InvariantError: x"]))
+    (bot.state / FAILED_STARTS).write_text(json.dumps(["InvariantError: x", "InvariantError: x"]))
     bot.start()
     told = bot.status()
     assert told["mode"] == "HALT"
     assert [cause["cause"] for cause in told["causes"]] == ["recovery_failed"]
     assert bot.command("resume", "--reason", "looked at").returncode == 0
     assert bot.status()["mode"] == "RUN"
-    assert not (bot.state / NAME).exists()
+    assert not (bot.state / FAILED_STARTS).exists()
 
 
 def test_a_close_of_what_is_not_held_lets_a_hung_bot_be(bot: Bot) -> None:
