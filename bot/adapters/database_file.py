@@ -36,6 +36,21 @@ def log_size(path: Path) -> int:
         return 0
 
 
+class LockWait:
+    """How long a write waits where somebody else has locked the file; SQLite is told of a change
+    only."""
+
+    def __init__(self, db: sqlite3.Connection, ms: int) -> None:
+        """Begin with what the connection was opened with."""
+        self.db, self.ms = db, ms
+
+    def set(self, ms: int) -> None:
+        if ms != self.ms:
+            self.ms = ms
+            with suppress(sqlite3.Error):
+                self.db.execute(f"PRAGMA busy_timeout={ms}")
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Write what the block writes, all of it or nothing; on return it survives a crash."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from bot.adapters.database_file import LOG_BYTES, log_size, prepare, transaction
+from bot.adapters.database_file import LOG_BYTES, LockWait, log_size, prepare, transaction
 from bot.adapters.journal_errors import JournalError, guarded, reading
 from bot.adapters.journal_schema import (
     BOUNDS,
@@ -82,7 +82,7 @@ class Journal:
         self._state: State | None = None
         """the state that what waits leads to"""
         self._day = -1
-        self._busy_ms = BUSY_MS
+        self._lock_wait = LockWait(db, BUSY_MS)
         self._log_limit = LOG_BYTES
         self._next = {
             table: int(db.execute(f"SELECT coalesce(max(n), 0) + 1 FROM {table}").fetchone()[0])
@@ -193,12 +193,12 @@ class Journal:
                 self._write_told()
         except (sqlite3.Error, ValueError, OverflowError) as error:  # or a value it cannot hold
             self._next = numbers
-            self._wait(0)  # whoever holds the file holds up one commit, not every one
+            self._lock_wait.set(0)  # whoever holds the file holds up one commit, not every one
             raise JournalError(
                 f"{self.path}: cannot be written ({error}): no new positions until it can; "
                 "make room on the disk, or end the program that holds the file"
             ) from error
-        self._wait(BUSY_MS)
+        self._lock_wait.set(BUSY_MS)
         self._stored_told = self.told
         self._parts |= changed
         self.commits += 1
@@ -220,13 +220,6 @@ class Journal:
             "ORDER BY n",
             (self.told, Level.INFO.value),
         ).fetchall()
-
-    def _wait(self, busy_ms: int) -> None:
-        """Set how long a commit waits for a locked file."""
-        if busy_ms != self._busy_ms:
-            self._busy_ms = busy_ms
-            with suppress(sqlite3.Error):
-                self.db.execute(f"PRAGMA busy_timeout={busy_ms}")
 
     def _insert(self, table: str, row: Row) -> None:
         """Append a row, and drop the one that leaves the bound."""
@@ -254,9 +247,9 @@ class Journal:
         not waited for. It takes some 10 ms, so the caller does it when no order waits."""
         if log_size(self.path) < self._log_limit:
             return
-        self._wait(0)
+        self._lock_wait.set(0)
         self._empty_log()
-        self._wait(BUSY_MS)
+        self._lock_wait.set(BUSY_MS)
         self._log_limit = log_size(self.path) + LOG_BYTES
 
     def _empty_log(self) -> None:

@@ -8,10 +8,10 @@ import json
 import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bot.adapters.database_file import LOG_BYTES, prepare, transaction
+from bot.adapters.database_file import LOG_BYTES, LockWait, prepare, transaction
 from bot.adapters.journal_errors import DAMAGED
 from bot.core.errors import BotError, InputError
 
@@ -61,11 +61,11 @@ class PaperStore:
         """Open or found the file. `busy_ms` is how long a save waits where it is locked."""
         self.path = path
         self.busy_ms = busy_ms
-        self._waits_ms = int(OPEN_S * 1000)
         with reading_account(path), ExitStack() as failed:
             prepare(path)
             self.db = sqlite3.connect(path, isolation_level=None, timeout=OPEN_S)
             failed.callback(self.db.close)
+            self._lock_wait = LockWait(self.db, int(OPEN_S * 1000))
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
@@ -74,7 +74,7 @@ class PaperStore:
                 table: self.db.execute(f"SELECT coalesce(max(n), 0) FROM {table}").fetchone()[0]
                 for table in ("entries", "finished")
             }
-            self._wait(busy_ms)
+            self._lock_wait.set(busy_ms)
             failed.pop_all()
 
     def read(self, name: str) -> object | None:
@@ -118,19 +118,12 @@ class PaperStore:
                     self._append("finished", row, "(n, client_id, body) VALUES (?, ?, ?)")
         except sqlite3.Error as error:
             self.numbers = numbers
-            self._wait(0)  # whoever holds the file holds up one save, not every one
+            self._lock_wait.set(0)  # whoever holds the file holds up one save, not every one
             raise PaperStoreError(
                 f"{self.path}: the simulated account cannot be written ({error}); make room on the "
                 "disk, or end the program that holds the file"
             ) from error
-        self._wait(self.busy_ms)
-
-    def _wait(self, busy_ms: int) -> None:
-        """Set how long a save waits for a locked file."""
-        if busy_ms != self._waits_ms:
-            self._waits_ms = busy_ms
-            with suppress(sqlite3.Error):
-                self.db.execute(f"PRAGMA busy_timeout={busy_ms}")
+        self._lock_wait.set(self.busy_ms)
 
     def _put(self, name: str, body: bytes) -> None:
         self.db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, body))
