@@ -19,7 +19,8 @@ from bot.core.messages import (
     OrderFilled,
     OrderRejected,
 )
-from bot.shell.options import parse_speed, parse_time
+from bot.shell.configured import period
+from bot.shell.options import parse_speed
 from bot.sim.ticks import MARK_PULL
 from ops.exchange.auth import Credentials
 from ops.exchange.names import decimal_text, side_word, wire_symbol
@@ -90,9 +91,7 @@ def _market(args: argparse.Namespace) -> Source:
         if args.data or args.start or args.end:
             raise InputError("--data, --start and --end: expected with --market replay only")
         return synthetic(symbols, timeframe_ms, args.seed)
-    start = parse_time(args.start) if args.start else None
-    end = parse_time(args.end) if args.end else None
-    return recorded(args.data, symbols, args.timeframe, start, end)
+    return recorded(args.data, symbols, args.timeframe, *period(args))
 
 
 def _latency(text: str) -> tuple[int, int]:
