@@ -33,7 +33,8 @@ class Clock(Protocol):
 
 
 class ExchangeClock:
-    """Exchange time, ms UTC. Thread-safe: every value is replaced as a whole."""
+    """Exchange time, ms UTC. Any thread may ask: every value is replaced as a whole. Where two ask
+    at once, one may hear a time some ms before the one that it heard last."""
 
     def __init__(
         self,
