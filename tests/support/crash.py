@@ -25,7 +25,7 @@ from bot.shell.stop import Stop
 from bot.shell.untold import tell_untold
 from bot.sim.paper_market import PaperMarket
 from tests.support.lasting import check_books, check_orders, check_told, replayed
-from tests.support.parts import HandClock, make_parts
+from tests.support.parts import DrillClock, make_parts
 
 RESTART_MS = 2_000
 
@@ -179,7 +179,7 @@ class Mortal:
         assert stored is not None
         self.state = stored
         self.engine = Engine(stored, venue)
-        clock = HandClock(stored.now_ms)
+        clock = DrillClock(stored.now_ms)
         parts = make_parts(
             folder,
             config,

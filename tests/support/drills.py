@@ -30,7 +30,7 @@ from bot.sim.tick_exchange import TickExchange
 from bot.sim.tick_market import TickMarket
 from tests.support.cover import CoverJudge, Held, RestingStop
 from tests.support.lasting import BUSY, check_books, check_entries, replayed
-from tests.support.parts import HandClock, make_parts
+from tests.support.parts import DrillClock, make_parts
 
 INSTALLATION = "drill"
 STEP_MS = 2_500
@@ -96,7 +96,7 @@ class Drill:
             self.engine.feed(History(row.open_ms + world.params.timeframe_ms, row.bars))
         self.stop = Stop().__enter__()
         self.open = True
-        self.clock = HandClock(rows[0].open_ms)
+        self.clock = DrillClock(rows[0].open_ms)
         self.journal = Journal.open(folder / "journal.sqlite3", durable=False)
         self.journal.begin_run("drill", 0, run_identity(world), self.state)
         parts = make_parts(

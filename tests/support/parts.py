@@ -20,7 +20,7 @@ from bot.shell.telemetry import Telemetry
 SNAPSHOT_S = 10.0
 
 
-class HandClock:
+class DrillClock:
     """Market time, and with it the monotonic clock, as far as somebody moves it."""
 
     def __init__(self, start_ms: int) -> None:
