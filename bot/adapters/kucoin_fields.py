@@ -14,7 +14,6 @@ from bot.core.errors import BotError, InputError
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"-?\d{1,25}", re.ASCII)
 _LARGEST = 1e15  # above any price, amount or number of contracts
-_WHOLE = 2.0**53  # whole numbers up to here are exact as floats
 _SHOWN = 60  # characters of a wrong value that are repeated
 _ID_CHARS = 100
 _MS = 10**12, 10**13  # the years 2001 to 2286; seconds and ns lie outside

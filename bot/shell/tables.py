@@ -13,7 +13,6 @@ from bot.shell.terminal import DIM, GREEN, RED, RESET, YELLOW, clock, span
 type Painter = Callable[[str, str], str]
 type Plain = dict[str, Any]
 
-BOLD = "\x1b[1m"
 MODE_COLOURS = {"RUN": GREEN, "REDUCE_ONLY": YELLOW, "HALT": YELLOW, "FLATTEN": RED}
 UNKNOWN = "?"
 """a figure that the journal does not say"""
