@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from bot.adapters.files import sync_folder
@@ -74,7 +75,7 @@ class Latches:
             return False
         body = Latch.of(cause, reason, by, at_ms).body().ljust(RESERVE_BYTES)
         make_folder(self.folder)
-        source = self.folder / f".pull.{os.getpid()}"
+        source = self.folder / f".pull.{os.getpid()}.{get_ident()}"  # of this thread alone
         with suppress(FileNotFoundError):  # whoever renames it first owns the reserve
             self.reserve.rename(source)
         handle = _open(source)

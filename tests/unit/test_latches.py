@@ -5,6 +5,7 @@ import resource
 import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,30 @@ def test_the_first_pull_is_kept_until_a_person_releases_it(latches: Latches) -> 
     latches.release()
     assert latches.read() is None
     assert latches.pull("drawdown", "again", "radbot", 7)
+
+
+def test_two_threads_of_one_process_that_pull_at_once_both_succeed(
+    latches: Latches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's kill, and the loop's own for a drawdown: neither may say that it has failed."""
+    real_link = os.link
+    answers: list[bool] = []
+
+    def link(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", real_link)
+        other = threading.Thread(
+            target=lambda: answers.append(latches.pull("drawdown", "loss", "radbot", 6))
+        )
+        other.start()
+        other.join()
+        real_link(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    assert not latches.pull("kill_switch", "smoke", "anna", 5)
+    assert answers == [True]
+    latch = latches.read()
+    assert latch is not None
+    assert (latch.cause, latch.reason) == ("drawdown", "loss")
 
 
 LATCH = '{"cause": "kill_switch", "reason": "r", "by": "ann", "at_ms": 5}'
