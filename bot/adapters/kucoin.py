@@ -282,10 +282,11 @@ class KucoinVenue:
         self.account_ms = self.asked_ms
         self.soon_s = min(2.0 * self.soon_s, LATER_S)
         oldest = self.monotonic() - HOT_S
-        for name, since in list(self.hot.items()):
+        hot = self.hot  # an entry that the wire renews meanwhile is in another one, and stays
+        for name, since in list(hot.items()):
             unasked = name not in seen.asked and since < self.read.began_s
             if unasked or since < oldest:
-                self.hot.pop(name, None)
+                hot.pop(name, None)
         return replace(seen, asked=tuple(n for n in seen.asked if n not in self.touched))
 
     def _longest_pause(self) -> float:

@@ -66,16 +66,21 @@ class WireThread:
                     raise
             self.waiting()
 
-    def close(self) -> None:
-        """End every task, then the thread."""
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """End every task, do `last`, then end the thread: with the tasks gone, nobody opens anew
+        what `last` closes."""
         if self.loop.is_closed():
             return
-        with suppress(TimeoutError):
-            self.run(_cancel_all(), STOP_S)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(STOP_S)
-        if not self.thread.is_alive():
-            self.loop.close()
+        try:
+            with suppress(TimeoutError):
+                self.run(_cancel_all(), STOP_S)
+                if last is not None:
+                    self.run(last(), STOP_S)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(STOP_S)
+            if not self.thread.is_alive():
+                self.loop.close()
 
 
 def _log_failure(future: "Future[None]") -> None:

@@ -62,10 +62,7 @@ class LiveAccount:
 
     def close(self) -> None:
         """Close every connection."""
-        try:
-            self.wire.run(self.client.close(), CALL_S)
-        finally:
-            self.wire.close()
+        self.wire.close(self.client.close)
 
     def is_flat(self, wanted: Sequence[int]) -> bool:
         """See EmergencyAccount; raise UnreachableError where something could not be read."""

@@ -72,10 +72,7 @@ class Line:
 
     def close(self) -> None:
         """Close every connection, then the thread."""
-        try:
-            self.wire.run(self.client.close(), LOOK_S)
-        finally:
-            self.wire.close()
+        self.wire.close(self.client.close)
 
 
 def connect(config: Config, credentials: Credentials | None) -> Line:

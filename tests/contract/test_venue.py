@@ -150,8 +150,7 @@ class WireBench:
 
     def close(self) -> None:
         self.exchange.ask("faults", method="DELETE")
-        self.wire.run(self.client.close(), 5.0)
-        self.wire.close()
+        self.wire.close(self.client.close)
 
 
 @pytest.fixture(scope="module")

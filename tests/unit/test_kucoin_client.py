@@ -62,8 +62,7 @@ class Line:
 
     def close(self) -> None:
         self.control("DELETE", "/control/faults")
-        self.wire.run(self.client.close(), 5.0)
-        self.wire.close()
+        self.wire.close(self.client.close)
 
 
 @pytest.fixture(scope="module")

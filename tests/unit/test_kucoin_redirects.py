@@ -84,8 +84,7 @@ class Line:
         self.wire.run(self.client.open(), WAIT_S)
 
     def close(self) -> None:
-        self.wire.run(self.client.close(), WAIT_S)
-        self.wire.close()
+        self.wire.close(self.client.close)
 
 
 @pytest.fixture(params=[301, 302, 303, 307, 308])

@@ -75,6 +75,29 @@ def test_a_bug_in_work_that_nobody_waits_for_is_in_the_log(
     assert record.exc_info[0] is LookupError
 
 
+def test_what_is_done_last_finds_no_other_work(wire: WireThread) -> None:
+    """A socket that is opened anew meanwhile would be left behind."""
+    found = []
+
+    async def count() -> None:
+        found.append(len(asyncio.all_tasks()))
+
+    wire.begin(asyncio.sleep(3600.0))
+    wire.close(count)
+    wire.close(count)
+    assert found == [1]
+    assert not wire.thread.is_alive()
+
+
+def test_the_thread_ends_whatever_is_done_last(wire: WireThread) -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        wire.close(fail)
+    assert not wire.thread.is_alive()
+
+
 def test_work_that_is_cancelled_at_the_end_is_no_failure(
     wire: WireThread, caplog: pytest.LogCaptureFixture
 ) -> None:
