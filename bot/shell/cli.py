@@ -1,12 +1,13 @@
 """`radbot`: the command line of the trading process."""
 
 import argparse
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -134,7 +135,7 @@ def add_paper_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         "nothing is kept)",
     )
     add_metrics_option(service)
-    paper.set_defaults(run=paper_command, lasting=True)
+    paper.set_defaults(run=paper_command, lasting=True, steady=True)
 
 
 def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -175,7 +176,7 @@ def add_live_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     service.add_argument("--for", dest="duration", metavar="24h", help="stop after this long")
     add_metrics_option(service)
     service.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.set_defaults(run=live_command, lasting=True, balance=None)
+    parser.set_defaults(run=live_command, lasting=True, steady=True, balance=None)
 
 
 def add_replay_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -240,10 +241,12 @@ def validate_command(args: argparse.Namespace) -> int:
 
 def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn what went wrong into a message and an exit code."""
+    prepare_streams()
     args = parsed(parser, argv)
     # A service manager that is waited for to hear READY; the run takes the variable away.
     args.managed = getattr(args, "lasting", False) and "NOTIFY_SOCKET" in os.environ
-    with steady_output(args):
+    args.steady = getattr(args, "steady", False)
+    with steady_output() if args.steady else nullcontext():
         try:
             code: int = args.run(args)
             sys.stdout.flush()
@@ -252,12 +255,23 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         except KeyboardInterrupt:  # where nothing is to be brought to an end
             return failed(parser.prog, args, BotError("interrupted"))
         except BrokenPipeError:
-            if getattr(args, "lasting", False):
-                raise  # it ends with 0 for SIGTERM and SIGINT alone
+            if args.steady:
+                raise  # not of its output, and its exit code says what was done
             # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
     return code
+
+
+def prepare_streams() -> None:
+    """See that every stream is there, and that no character spoils one."""
+    # In this order: the next file to be opened, a journal maybe, gets the number of a stream that
+    # the program was started without (`>&-`).
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -270,11 +284,13 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
         raise
 
 
-def steady_output(args: argparse.Namespace) -> AbstractContextManager[object]:
-    """Return the context of a command: trading goes on whatever becomes of its output."""
-    if not getattr(args, "lasting", False):
-        return nullcontext()
-    return redirect_stdout(cast(TextIO, Voice(sys.stdout)))
+def steady_output() -> ExitStack:
+    """Return the context of a command that acts on an account: it goes on whatever becomes of its
+    output."""
+    both = ExitStack()
+    both.enter_context(redirect_stdout(cast(TextIO, Voice(sys.stdout))))
+    both.enter_context(redirect_stderr(cast(TextIO, Voice(sys.stderr))))
+    return both
 
 
 def failed(prog: str, args: argparse.Namespace, error: BotError) -> int:

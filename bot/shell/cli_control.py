@@ -113,7 +113,7 @@ def add_control_commands(commands: "argparse._SubParsersAction[argparse.Argument
             )
         if name not in LINES:
             parser.add_argument("--reason", type=clean, metavar="TEXT", help="kept in the journal")
-        parser.set_defaults(run=run, name=name)
+        parser.set_defaults(run=run, name=name, steady=name not in LINES)
 
 
 def state_dir(given: Path | None) -> Path:

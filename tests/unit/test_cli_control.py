@@ -1,5 +1,6 @@
 """`radbot status` and its neighbours: a bot of the test's own, a hung one and none at all."""
 
+import io
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -330,6 +331,55 @@ def test_kill_of_a_dead_bot(
     assert answer["latched"] is True
     assert exchange.calls == [(folder, "operator", None)]
     assert Latches(folder / "latches").read() is not None
+
+
+def gone_reader() -> TextIO:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w")
+
+
+def full_disk() -> TextIO:
+    return Path("/dev/full").open("w", encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("broken", [gone_reader, full_disk])
+@pytest.mark.parametrize("words", [["kill"], ["kill", "--json"], ["close", "BTC"]])
+def test_a_kill_or_close_is_done_whatever_becomes_of_its_output(
+    words: list[str],
+    broken: Callable[[], TextIO],
+    folder: Path,
+    exchange: Exchange,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exchange.answer["flat"] = False
+    with broken() as out, broken() as err:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        code = cli.main(words)
+    assert code == 75, "what is left is told by the exit code, too"
+    assert len(exchange.calls) == 1
+    assert (Latches(folder / "latches").read() is not None) == (words[0] == "kill")
+
+
+def test_a_kill_needs_neither_input_nor_output(folder: Path) -> None:
+    words = "-m bot kill --state state <&- >&- 2>&-"
+    command = ["sh", "-c", f'exec "$0" {words}', sys.executable]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 2, "there is no account, so nothing was closed"
+    assert Latches(folder / "latches").read() is not None
+
+
+def test_a_character_that_the_terminal_does_not_have_costs_that_character_only(
+    folder: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal(folder, desk)
+    Latches(folder / "latches").pull("kill_switch", "zu gro\u00df", "ann", 1)
+    seen = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(seen, encoding="ascii"))
+    assert cli.main(["status"]) == 0
+    assert b"zu gro?" in seen.getvalue()
 
 
 def test_a_kill_that_could_not_be_latched_says_so(
