@@ -50,9 +50,12 @@ def live_command(args: argparse.Namespace) -> int:
 
 
 def refuse_test_mode() -> None:
-    """Raise InputError where TEST_MODE forces paper."""
-    if os.environ.get("TEST_MODE", "").strip().lower() in ("true", "1", "yes"):
-        raise InputError("live: TEST_MODE is set, which allows paper trading only; unset it first")
+    """Raise InputError where TEST_MODE forces paper, or may be meant to."""
+    value = os.environ.get("TEST_MODE", "").strip()
+    if value.lower() not in ("", "false", "0", "no", "off"):
+        raise InputError(
+            f"live: TEST_MODE is set ({value}), which allows paper trading only; unset it first"
+        )
 
 
 def confirmed(args: argparse.Namespace, config: Config, folder: Path, simulated: bool) -> bool:

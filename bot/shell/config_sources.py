@@ -202,6 +202,10 @@ def add_environment(sources: Sources, environ: Mapping[str, str]) -> None:
         if name.startswith(ENV_PREFIX):
             keys = name.removeprefix(ENV_PREFIX).lower().split("__")
             _add_value(sources, name, keys, environ[name])
+        elif name.startswith("RADBOT_") and "__" in name:
+            sources.layers += 1
+            meant = f"{ENV_PREFIX}{name.removeprefix('RADBOT_')}"
+            sources.refuse(Origin(sources.layers, 0, name), "", f"expected the name {meant}")
 
 
 def add_options(sources: Sources, sets: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ same lines go to `logs/bot.log` in foreground runs.
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ class Terminal:
         self.quiet = quiet
         self.out = out
         self.log = log
-        self.live = not quiet and out.isatty()
+        self.live = not quiet and out.isatty() and os.environ.get("TERM") != "dumb"
         self.colour = self.live and "NO_COLOR" not in os.environ
         self.status_shown = False
         self.refusals: dict[str, int] = {}
@@ -143,9 +144,9 @@ class Terminal:
             self.line(engine.state.now_ms, -1, self.seen(engine.state), DIM)
         if self.live:
             self.clear_status()
-            self.out.write(
-                self.paint(f"{clock(engine.state.now_ms)}  {standing(engine.state)}", DIM)
-            )
+            text = f"{clock(engine.state.now_ms)}  {standing(engine.state)}"
+            # Only what fits into one row can be taken back.
+            self.out.write(self.paint(text[: shutil.get_terminal_size().columns - 1], DIM))
             self.out.flush()
             self.status_shown = True
 

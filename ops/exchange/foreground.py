@@ -120,7 +120,10 @@ async def _serve(server: Server, *, as_json: bool) -> int:
     try:
         addresses = await server.start()
     except OSError as error:
-        raise InputError(f"expected free ports: {error.strerror or error}") from None
+        raise InputError(
+            f"expected free ports, was: {error.strerror or error}; end the program that has it, or "
+            "give another --futures-port, --spot-port or --control-port, 0 for a free one"
+        ) from None
     told = json.dumps(addresses)
     if not as_json:
         words = " ".join(f"{name} {addresses[name]} " for name in ("futures", "spot", "control"))

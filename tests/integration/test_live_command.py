@@ -154,10 +154,11 @@ def test_it_refuses(bot: LiveBot, words: list[str], said: str) -> None:
     assert not bot.state.exists()
 
 
-def test_test_mode_allows_paper_only(bot: LiveBot) -> None:
-    done = bot.live("--yes", TEST_MODE="true")
+@pytest.mark.parametrize("value", ["true", "on"])
+def test_test_mode_allows_paper_only(value: str, bot: LiveBot) -> None:
+    done = bot.live("--yes", TEST_MODE=value)
     assert done.returncode == 2
-    assert "TEST_MODE is set, which allows paper trading only" in done.stderr
+    assert f"TEST_MODE is set ({value}), which allows paper trading only" in done.stderr
     assert bot.exchange.truth()["requests"] == {}
 
 

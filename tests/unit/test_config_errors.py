@@ -103,6 +103,13 @@ def test_every_error_is_told_at_once_in_the_order_of_the_lines(write: Write) -> 
     ]
 
 
+def test_a_variable_that_is_meant_for_a_key_and_has_no_name_for_it_is_told() -> None:
+    """A limit that a person has set, and that the bot does not keep, is found out by its loss."""
+    found = errors_of(None, [], {"RADBOT_RISK__DAILY_LOSS_LIMIT": "0.05", "RADBOT_STATE": "s"})
+    name = "RADBOT_RISK__DAILY_LOSS_LIMIT"
+    assert found == [(name, "", "expected the name RADBOT__RISK__DAILY_LOSS_LIMIT")]
+
+
 def test_the_text_has_one_line_per_error_with_place_key_and_message(write: Write) -> None:
     path = write("risk:\n  daily_loss_limit: -3\nbalance: x\n")
     with pytest.raises(ConfigError) as caught:

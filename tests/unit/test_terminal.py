@@ -9,7 +9,12 @@ import pytest
 
 from bot.adapters.voice import Voice
 from bot.core.messages import Level, Notice, Tick
+from bot.shell.engine import Engine
 from bot.shell.terminal import Terminal, open_terminal
+from bot.sim.paper_market import PaperMarket
+from tests.support.paper import market_data
+from tests.support.states import make_state
+from tests.support.worlds import bars_of, market_of
 
 SYMBOLS = ("BTC-USDT-PERP", "ETH-USDT-PERP")
 SECRET = "hush-hush-hush"
@@ -63,6 +68,29 @@ def test_under_a_service_manager_there_is_no_file_and_nothing_on_stdout(
     assert capsys.readouterr().out == ""
     assert not Path("logs").exists()
     assert not logging.getLogger("radbot.notices").disabled
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("kind", "row"), [("xterm", 59), ("dumb", 0)])
+def test_the_status_line_is_one_row_of_a_terminal_that_can_take_it_back(
+    kind: str, row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has wrapped into a second row stays on the screen, once for each bar."""
+    for name, value in (("TERM", kind), ("COLUMNS", "60"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    state = make_state(2)
+    account, data = state.world.account, market_data(market_of(bars_of([100.0])))
+    market = PaperMarket(state.world.params, state.world.specs, account.deposits, data.rows())
+    state.now_ms += 60_000  # no full hour
+    screen = Screen()
+    Terminal(SYMBOLS, False, Voice(screen), None).bar(Engine(state, market))
+    assert len(screen.getvalue()) == row
 
 
 def test_a_run_in_virtual_time_keeps_no_file() -> None:
