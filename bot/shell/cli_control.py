@@ -214,7 +214,7 @@ def show(answer: Plain) -> None:
     if answer.get("accepted"):
         print("the bot has the order", flush=True)
     if "closing" in answer:
-        left = ", ".join(answer["closing"]) or "nothing; cancelling orders"
+        left = ", ".join(answer["closing"]) or "nothing known; cancelling and reading"
         print(f"{answer['seconds']:6.2f} s  still open: {left}", flush=True)
 
 

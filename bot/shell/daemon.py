@@ -315,8 +315,8 @@ class Daemon:
         """Read the account from time to time, also when no cycle does."""
         parts, engine = self.parts, self.engine
         moment = parts.monotonic()
-        due = moment - self.audited >= parts.snapshot_s or self.in_doubt()
-        if due or engine.reading or parts.progress.outage or parts.prompted():
+        due = moment - self.audited >= parts.snapshot_s or self.in_doubt() or parts.prompted()
+        if due or engine.reading or parts.progress.outage or parts.obedience.waiting:
             engine.audit(now)
         if engine.reads != self.reads:  # a cycle may have read it, too
             self.reads, self.audited = engine.reads, moment

@@ -25,11 +25,13 @@ NOT_OURS = (
 
 @dataclass(slots=True)
 class Waiting:
-    """A request that ends when its symbols are flat."""
+    """A request that ends when a read of the account shows its symbols flat."""
 
     request: Request
     symbols: list[int]
     began: float
+    reads: int
+    """reads of the account, by the engine's count, that do not speak of the time after it began"""
     left: int = -1
     """positions still held when last told"""
 
@@ -78,7 +80,8 @@ class Obedience:
             request.finish({"mode": state.modes.name})
             return
         symbols = list(range(len(state.symbols))) if symbol < 0 else [symbol]
-        self.waiting.append(Waiting(request, symbols, self.monotonic()))
+        reads = self.engine.reads + self.engine.reading
+        self.waiting.append(Waiting(request, symbols, self.monotonic(), reads))
 
     def release(self) -> str:
         """Take the latch away; return why it is still there, or an empty text."""
@@ -95,7 +98,8 @@ class Obedience:
         state = self.engine.state
         held = [k for k in one.symbols if state.world.positions[k].side != FLAT]
         seconds = round(self.monotonic() - one.began, 3)
-        if not held and not any(state.live_orders(k) for k in one.symbols):
+        read = self.engine.reads > one.reads
+        if read and not held and not any(state.live_orders(k) for k in one.symbols):
             ended = {"seconds": seconds, "mode": state.modes.name}
             doubted = [k for k in one.symbols if state.guards[k].differs]
             if not doubted:

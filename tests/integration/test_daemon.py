@@ -490,7 +490,7 @@ def test_who_has_stopped_waiting_for_an_order_is_forgotten(drill: Drill) -> None
     into_a_position(drill)
     obedience = drill.daemon.parts.obedience
     held = drill.state.held
-    obedience.waiting.append(Waiting(Request("close", {}), held, drill.clock.monotonic()))
+    obedience.waiting.append(Waiting(Request("close", {}), held, drill.clock.monotonic(), 0))
     obedience.obey(drill.state.now_ms)
     assert len(obedience.waiting) == 1
     drill.clock.now_ms += int(LONGEST_S * 1000.0) + 1

@@ -379,6 +379,30 @@ def test_a_bot_that_has_closed_its_own_does_not_call_an_account_flat_that_is_not
     assert flat(exchange)
 
 
+def test_a_bot_that_cannot_read_the_account_does_not_call_it_flat(
+    exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its books are empty, and a person has traded since the exchange was last reached."""
+    monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
+    with in_a_trade(exchange, tmp_path / "s") as drill:
+        [held] = exchange.truth()["positions"]
+        wish = {name: held[name] for name in ("symbol", "side", "contracts")}
+        drill.kill()
+        plan(exchange, [{"kind": "outage"}])
+        drill.run_bars(1)
+        exchange.ask("outside", {"do": "enter", **wish})
+        drill.line_down = True  # what is not the bot's has no stop of the bot's
+        request = Request("kill", {"reason": "drill", "by": "ann"})
+        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+        drill.run_bars(1)
+        assert not any(one.get("done") for one in request.answers.queue)
+        plan(exchange, [])
+        drill.run_bars(1)
+        told = list(request.answers.queue)[-1]
+        assert (told["done"], told["flat"], told["left"]) == (True, False, [held["symbol"]])
+        exchange.ask("outside", {"do": "close", "symbol": held["symbol"]})
+
+
 def untouched(exchange: Simulator, state: Path, order: str) -> None:
     """See that positions rest under their stops, and that a kill is latched all the same."""
     truth = exchange.truth()
