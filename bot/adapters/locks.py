@@ -17,6 +17,7 @@ from bot.core.errors import BotError, InputError
 
 BOT = "radbot"
 """the program in a bot's note; kill and resume have their own"""
+FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 HOST_LOCKS = Path("/run/lock")
 EVERYBODY = 0o666
 """the rights of an account's lock: whoever holds the key may be any user of the host"""
@@ -68,7 +69,8 @@ class InstanceLock:
         try:
             os.pwrite(handle, text, 0)
         except OSError:  # no room all the same: the lock holds without its note
-            os.ftruncate(handle, 0)
+            with contextlib.suppress(OSError):  # which stays, on a disk that takes nothing
+                os.ftruncate(handle, 0)
         return cls(path, handle)
 
     def release(self) -> None:
@@ -82,16 +84,26 @@ def _open(path: Path, mode: int) -> int:
     What is there is opened without O_CREAT: in a folder for everybody the kernel refuses that on
     the file of another user.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags)
+        return _there(path)
     except FileNotFoundError:
         try:
-            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+            handle = os.open(path, FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:  # somebody else was first
-            return os.open(path, flags)
+            return _there(path)
     give(handle, path.parent, mode)
     return handle
+
+
+def _there(path: Path) -> int:
+    """Open a lock file that is there; for reading alone on a disk that has become read-only, where
+    an account must be closed all the same. Raises OSError."""
+    try:
+        return os.open(path, FLAGS | os.O_RDWR)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, FLAGS | os.O_RDONLY)
 
 
 def _note(path: Path) -> dict[str, object]:
@@ -119,7 +131,7 @@ def _refusal(path: Path, note: dict[str, object]) -> str:
 def holder(path: Path) -> dict[str, object] | None:
     """Return the note of the process that holds the lock, None when nobody does."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        handle = _there(path)
     except FileNotFoundError:
         return None
     try:

@@ -1,5 +1,6 @@
 """One writer: a lock names its holder and ends with it."""
 
+import errno
 import os
 import signal
 import stat
@@ -49,6 +50,28 @@ def test_who_holds_it_is_known_on_a_full_disk(
     assert note["pid"] == os.getpid()
     assert "state" not in note
     lock.release()
+
+
+def test_a_disk_that_has_become_read_only_keeps_nobody_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    InstanceLock.acquire(path, {}).release()
+    really = os.open
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return really(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert holder(path) is None
+    lock = InstanceLock.acquire(path, {"program": "emergency"})
+    assert holder(path) is not None
+    with pytest.raises(LockedError):
+        InstanceLock.acquire(path, {})
+    lock.release()
+    assert holder(path) is None
 
 
 def test_a_note_that_cannot_be_written_names_nobody(
