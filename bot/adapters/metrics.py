@@ -230,7 +230,8 @@ class MetricsServer(ThreadingHTTPServer):
         except OSError as error:
             kind = PortTakenError if error.errno == errno.EADDRINUSE else InputError
             raise kind(
-                f"metrics: expected a free port on {host}, was {port}: {error.strerror}"
+                f"metrics: expected a free port on {host}, was {port}: {error.strerror}; "
+                "give --metrics-port N"
             ) from error
         self.clients: dict[socket.socket, float] = {}
         """who is being served, and since when (monotonic)"""

@@ -54,6 +54,21 @@ def check_same(path: Path, *, account: bool, journal: bool) -> None:
         )
 
 
+def check_market(path: Path, wanted: dict[str, object], stored: object) -> None:
+    """Raise InputError, with what differs, when an account belongs to another market."""
+    known = stored if isinstance(stored, dict) else {}
+    names = [name for name in {**wanted, **known} if wanted.get(name) != known.get(name)]
+    if names:
+        asked, found = (
+            ", ".join(f"{name} {market[name]}" for name in names if name in market)
+            for market in (wanted, known)
+        )
+        raise InputError(
+            f"{path}: expected the market with {asked}, was one with {found}; "
+            "use another --state, or remove this folder"
+        )
+
+
 class PaperStore:
     """One writer at a time: a second process waits for the file or is refused."""
 

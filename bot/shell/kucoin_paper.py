@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bot.adapters.kucoin_bars import SETTLE_MS
 from bot.adapters.kucoin_market import PublicMarket, read_contracts
-from bot.adapters.paper_store import PaperStore, check_same, reading_account
+from bot.adapters.paper_store import PaperStore, check_market, check_same, reading_account
 from bot.core.codec import decode, encode
 from bot.core.errors import InputError
 from bot.core.kernel.records import World
@@ -123,11 +123,7 @@ def read_known(store: PaperStore, source: Source) -> Known | None:
         identity = store.read("identity")
     if identity is None:
         return None
-    if identity != source.identity:
-        raise InputError(
-            f"{store.path}: expected the market {source.identity}, was {identity}; "
-            "use another --state, or remove this folder"
-        )
+    check_market(store.path, source.identity, identity)
     return decode(Known, store.read("known"))
 
 

@@ -24,7 +24,7 @@ def parse_time(text: str) -> int:
     >>> parse_time("2024-01-01")
     1704067200000
     """
-    if text.isdigit() and len(text) >= 12:
+    if text.isascii() and text.isdigit() and len(text) >= 12:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -74,7 +74,7 @@ def synthetic_source(config: Config, timeframe_ms: int, seed: int, bars: int | N
         start_ms=SYNTHETIC_START_MS + len(history) * timeframe_ms,
         total=bars,
         funding_source="synthetic",
-        spec_source=market.spec_source,
+        spec_source="synthetic",
         label=f"synthetic market, seed {seed}",
         identity={
             "market": "synthetic",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bot.adapters.line_state import LineState
-from bot.adapters.paper_store import PaperStore, PaperStoreError, reading_account
+from bot.adapters.paper_store import PaperStore, PaperStoreError, check_market, reading_account
 from bot.core.codec import decode, decode_member, encode, encode_member
 from bot.core.errors import InputError
 from bot.core.kernel.params import Params, Spec
@@ -229,11 +229,7 @@ def open_paper_venue(
             founded = {"identity": identity, "market": venue.market.dump(), "deposits": deposits}
             store.save(founded | {"params": encode(params), "specs": encode(specs)}, {})
             return venue, False
-        if known != identity:
-            raise InputError(
-                f"{store.path}: expected the market {identity}, was {known}; "
-                "use another --state, or remove this folder"
-            )
+        check_market(store.path, identity, known)
         data = store.read("market")
         open_ms = _stored_open_ms(data)
         rows, current = _find(store, stream, open_ms)

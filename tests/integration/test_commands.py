@@ -147,6 +147,12 @@ def test_backtest_works_where_numba_is_not_installed(recorded: Path) -> None:
     assert "Numba" in refused.stderr
 
 
+def test_the_embedded_market_asks_for_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert radbot(["paper", "--speed", "max", "--for", "1h", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["spec_source"], told["warnings"]) == ("synthetic", [])
+
+
 def test_the_embedded_market_trades_within_a_minute_at_the_default_speed(tmp_path: Path) -> None:
     """Sixty one-minute bars are a minute at speed 60; virtual time shows the same hour at once."""
     result = run("bot", "paper", "--speed", "max", "--for", "60m", "--json", cwd=tmp_path)
@@ -187,6 +193,7 @@ BAD_INPUT = [
     (["--balance", "nan"], "balance"),
     (["--start", "2024-02-01", "--end", "2024-01-01"], "start must be before end"),
     (["--start", "yesterday"], "2024-01-01"),
+    (["--start", "\u00b2" * 12], "2024-01-01"),
     (["--start", "2031-01-01", "--end", "2032-01-01"], "BTC-USDT-PERP"),
     (["--symbols", "BTC-USDT-PERP,BTC/USDT:USDT"], "BTC-USDT-PERP"),
     (["--symbols", "BTC-USDT-PERP,DOGE-USDT-PERP"], "DOGE-USDT-PERP"),

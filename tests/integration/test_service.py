@@ -109,7 +109,7 @@ def test_another_market_is_refused_in_a_directory_that_has_one(bot: Bot) -> None
     assert process.wait(PATIENCE_S) == 0
     other = bot.command("paper", "--seed", "3", "--metrics-port", "0")
     assert other.returncode == 2
-    assert "use another --state" in other.stderr
+    assert "expected the market with seed 3, was one with seed 16; use another" in other.stderr
 
 
 def test_a_port_in_use_is_said(bot: Bot) -> None:
