@@ -1,6 +1,6 @@
 """The live bot against every fault of the wire, at every phase of an order's life: `make faults`.
 
-Prints the matrix; exit 1 when a cell breaks a guarantee.
+Prints the matrix; exit 1 when a cell breaks a guarantee, 2 when there is none to play.
 """
 
 import argparse
@@ -42,6 +42,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=len(STARTS), metavar="N")
     parser.add_argument("--only", default="", metavar="TEXT", help="faults whose name has this")
     args = parser.parse_args()
+    if args.seeds < 1:
+        parser.error(f"--seeds: expected at least 1, was {args.seeds}")
+    faults = [fault for fault in FAULTS if args.only in fault.name]
+    if not faults:  # nothing tried is nothing shown
+        names = ", ".join(fault.name for fault in FAULTS)
+        parser.error(f"--only: expected a part of one of {names}, was {args.only!r}")
     kucoin_client.PAUSE_S = PAUSE_S
     logging.disable(logging.ERROR)  # faults are what is wanted here
     cells = {(cell.fault.name, cell.phase): cell for cell in CELLS}
@@ -49,7 +55,7 @@ def main() -> int:
     began = time.monotonic()
     print(f"{'fault':<28}" + "".join(f"{phase.value:<{WIDTH}}" for phase in Phase))
     with simulator(*MARKET) as exchange:
-        for fault in (fault for fault in FAULTS if args.only in fault.name):
+        for fault in faults:
             print(f"{fault.name:<28}", end="", flush=True)
             for phase in Phase:
                 cell = cells.get((fault.name, phase))

@@ -1,4 +1,4 @@
-"""The shell scripts of set-up: which Python they take, and how `.env` is read."""
+"""The scripts: which Python set-up takes, how `.env` is read, a fault matrix without a fault."""
 
 import os
 import subprocess
@@ -94,3 +94,18 @@ def test_named_python_decides_alone(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected CPython 3.12 or newer" in done.stderr
     assert done.stderr.endswith("was Python 3.11.2\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--only", "htlm"], "HTML with 200"), (["--seeds", "0"], "1, was 0")]
+)
+def test_a_fault_matrix_without_a_cell_is_refused(words: list[str], said: str) -> None:
+    """It would end with 0, and nothing would have been tried."""
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "fault_matrix.py", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
