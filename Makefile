@@ -25,7 +25,7 @@ setup: .venv/.stamp ## Create .venv from requirements.lock, hashes checked
 install: setup ## The same as setup
 
 validate-config: setup ## Check a configuration file; CONFIG=config/paper.yml
-	@$(WITH_ENV) $(PY) -m bot validate-config $(or $(CONFIG),config/paper.yml)
+	@$(WITH_ENV) $(PY) -m bot validate-config "$(or $(CONFIG),config/paper.yml)"
 
 ##@ Trade
 

@@ -197,8 +197,8 @@ class BarFeed:
             if why and not self.left_out[k] and self.known_ms[k] < self.end_ms:
                 self.left_out[k] = True
                 log.warning(
-                    "%s: its bars cannot be read, nothing is decided on it until they can; a "
-                    "position stays under its stop. Is the contract still listed? (%s)",
+                    "%s: its bars cannot be read (%s): nothing is decided on it until they can; a "
+                    "position stays under its stop. If it is this one alone: is it still listed?",
                     self.source.name(k),
                     why,
                 )

@@ -1,6 +1,7 @@
 """`radbot`: the command line of the trading process."""
 
 import argparse
+import errno
 import io
 import json
 import logging
@@ -69,6 +70,7 @@ exit codes: 0 every decision is reproduced; 1 something differs; 2 nothing to re
 differs, but some old events have no stored state to begin from and were not decided again; 75 try
 again; 78 the journal is damaged, or of a newer release
 """
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 REFUSED = 78
 """the exit code after which systemd does not try again (RestartPreventExitStatus)"""
 
@@ -258,9 +260,20 @@ def run_cli(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             if args.steady:
                 raise  # not of its output, and its exit code says what was done
             # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_output()
             return 0
+        except OSError as error:
+            if args.steady or error.errno not in NO_ROOM:
+                raise
+            drop_output()
+            text = f"cannot be written: {os.strerror(error.errno)}"
+            return failed(parser.prog, args, BotError(text))
     return code
+
+
+def drop_output() -> None:
+    """Let the rest of the output go nowhere: Python would try again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def prepare_streams() -> None:

@@ -37,6 +37,8 @@ def paper_source(args: argparse.Namespace, config: Config, for_ms: int | None) -
     timeframe_ms = TIMEFRAMES_MS[config.timeframe]
     if market != "kucoin" and args.exchange:
         raise InputError("--exchange goes with --market kucoin")
+    if market != "synthetic" and args.seed is not None:
+        raise InputError("--seed goes with --market synthetic")
     if market == "replay":
         start, end = period(args)
         directories = data_directories(args)

@@ -5,6 +5,7 @@ taken: every child process and every crash report would have them.
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,11 +54,14 @@ def _value(path: Path, closed_to: int) -> str:
     """Return the one line in a file, which may have no right of `closed_to`; raise ValueError with
     what is wrong, never with the value."""
     try:
-        mode = path.stat().st_mode & 0o777
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):  # a FIFO would be waited for
+            raise ValueError(f"{path}: expected a file, was something else")
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"{path}: expected a readable file, was: {reason}") from error
+    mode = stat.S_IMODE(kind)
     if mode & closed_to:
         raise ValueError(f"{path}: expected mode 0600 or less, was {mode:04o}: chmod 600 {path}")
     lines = text.splitlines()

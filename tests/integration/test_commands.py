@@ -276,6 +276,22 @@ def test_validate_config_reports_every_error_at_once(tmp_path: Path) -> None:
     assert (good.returncode, good.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_full_disk_that_takes_no_output_is_said_in_a_line() -> None:
+    with Path("/dev/full").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "bot", "validate-config", "config/paper.yml"],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "radbot: cannot be written: No space left on device\n"
+
+
 def test_the_loader_reads_what_the_tests_write(recorded: Path) -> None:
     data = load_market([recorded], SYMBOLS, "1h", None, None)
     assert data.bars() == 900

@@ -428,6 +428,7 @@ def test_the_command_trades_and_survives_and_never_signs(running: Simulator) -> 
         (["--speed", "max"], "speed: expected 1 on https://api-futures.kucoin.com, was max"),
         (["--exchange", "https://example.com", "http://127.0.0.1:1"], "was https://example.com"),
         (["--data", "."], "--data, --start and --end go with --market replay"),
+        (["--seed", "7"], "--seed goes with --market synthetic"),
         (["--market", "synthetic", "--exchange", "http://127.0.0.1:1", "http://127.0.0.1:1"],
          "--exchange goes with --market kucoin"),
     ],

@@ -1,5 +1,6 @@
 """The files with the API key: whose they are, and what is in them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,11 @@ def test_a_file_that_holds_more_than_its_line_says_what_and_never_the_value(
         load_credentials(keys, {})
     path = keys / "kucoin_secret"
     assert str(refused.value) == f"credentials: {path}: expected one line of text, {said}"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    keys = folder(tmp_path, 0o600)
+    (keys / "kucoin_key").unlink()
+    os.mkfifo(keys / "kucoin_key", 0o600)
+    with pytest.raises(NoCredentialsError, match="kucoin_key: expected a file, was something else"):
+        load_credentials(keys, {})
