@@ -74,7 +74,8 @@ class WireThread:
         try:
             with suppress(TimeoutError):
                 self.run(_cancel_all(), STOP_S)
-                if last is not None:
+            if last is not None:  # also where a task does not end
+                with suppress(TimeoutError):
                     self.run(last(), STOP_S)
         finally:
             self.loop.call_soon_threadsafe(self.loop.stop)

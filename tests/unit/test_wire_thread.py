@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -86,6 +87,26 @@ def test_what_is_done_last_finds_no_other_work(wire: WireThread) -> None:
     wire.close(count)
     wire.close(count)
     assert found == [1]
+    assert not wire.thread.is_alive()
+
+
+def test_work_that_does_not_end_keeps_nothing_from_being_done_last(
+    wire: WireThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire_thread, "STOP_S", 0.05)
+    ended = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    async def last() -> None:
+        ended.set()
+
+    wire.begin(stubborn())
+    wire.close(last)
+    assert ended.is_set()
     assert not wire.thread.is_alive()
 
 
