@@ -124,6 +124,25 @@ def in_a_trade(exchange: Simulator, folder: Path) -> Iterator[WireDrill]:
         yield drill
 
 
+def asked(drill: WireDrill, command: str, symbol: str = "") -> Request:
+    """Ask a bot for a kill or close; it obeys in its next turn."""
+    request = Request(command, {"reason": "drill", "by": "ann", "symbol": symbol})
+    drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+    return request
+
+
+def newest(request: Request) -> Plain:
+    """Return what a request was answered last."""
+    return list(request.answers.queue)[-1]
+
+
+def enter_the_same(drill: WireDrill, held: Plain) -> None:
+    """Let a person open another position like one that is held: it has no stop of the bot's."""
+    wish = {name: held[name] for name in ("symbol", "side", "contracts")}
+    drill.exchange.ask("outside", {"do": "enter", **wish})
+    drill.line_down = True
+
+
 def test_a_bot_that_kills_says_which_orders_it_leaves_to_others(
     exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,10 +155,9 @@ def test_a_bot_that_kills_says_which_orders_it_leaves_to_others(
             resting = exchange.ask("outside", {"do": "rest", "symbol": name})
             orders.append(f"order {resting['client_id']} on {name}")
         for command_, symbol in (("close", held["symbol"]), ("kill", "")):
-            request = Request(command_, {"reason": "drill", "by": "ann", "symbol": symbol})
-            drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+            request = asked(drill, command_, symbol)
             drill.run_bars(1)
-            told = list(request.answers.queue)[-1]
+            told = newest(request)
             assert (told["done"], told["flat"]) == (True, True)
             assert sorted(told["foreign"]) == sorted(orders if command_ == "kill" else orders[:1])
             assert told["note"].startswith("not the bot's and not touched: order ")
@@ -162,11 +180,10 @@ def test_a_bot_closes_in_parts_when_the_largest_order_has_been_lowered(
     lower_largest_order(exchange, held)
     with closing(WireDrill(tmp_path / "s", exchange)) as drill:  # a start takes the new contracts
         drill.start()
-        request = Request("close", {"reason": "drill", "by": "ann", "symbol": held["symbol"]})
-        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+        request = asked(drill, "close", held["symbol"])
         for _ in range(20):
             drill.turn()
-        told = list(request.answers.queue)[-1]
+        told = newest(request)
         assert (told["done"], told["flat"]) == (True, True), told
         assert flat(exchange)
         exits = [f for f in exchange.truth()["finished"] if f["client_id"].endswith("-exit")]
@@ -361,13 +378,10 @@ def test_a_bot_that_has_closed_its_own_does_not_call_an_account_flat_that_is_not
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
     with in_a_trade(exchange, tmp_path / "s") as drill:
         [held] = exchange.truth()["positions"]
-        wish = {name: held[name] for name in ("symbol", "side", "contracts")}
-        exchange.ask("outside", {"do": "enter", **wish})
-        request = Request("kill", {"reason": "drill", "by": "ann"})
-        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
-        drill.line_down = True  # what is not the bot's has no stop of the bot's
+        enter_the_same(drill, held)
+        request = asked(drill, "kill")
         drill.run_bars(1)
-        told = list(request.answers.queue)[-1]
+        told = newest(request)
         [left] = exchange.truth()["positions"]
         assert left["contracts"] == held["contracts"]
         assert drill.state.held == []
@@ -386,19 +400,16 @@ def test_a_bot_that_cannot_read_the_account_does_not_call_it_flat(
     monkeypatch.setenv("RADBOT_LOCK_DIR", str(tmp_path / "locks"))
     with in_a_trade(exchange, tmp_path / "s") as drill:
         [held] = exchange.truth()["positions"]
-        wish = {name: held[name] for name in ("symbol", "side", "contracts")}
         drill.kill()
         plan(exchange, [{"kind": "outage"}])
         drill.run_bars(1)
-        exchange.ask("outside", {"do": "enter", **wish})
-        drill.line_down = True  # what is not the bot's has no stop of the bot's
-        request = Request("kill", {"reason": "drill", "by": "ann"})
-        drill.daemon.parts.obedience.commands.asked.put_nowait(request)
+        enter_the_same(drill, held)
+        request = asked(drill, "kill")
         drill.run_bars(1)
         assert not any(one.get("done") for one in request.answers.queue)
         plan(exchange, [])
         drill.run_bars(1)
-        told = list(request.answers.queue)[-1]
+        told = newest(request)
         assert (told["done"], told["flat"], told["left"]) == (True, False, [held["symbol"]])
         exchange.ask("outside", {"do": "close", "symbol": held["symbol"]})
 
